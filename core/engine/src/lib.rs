@@ -1,0 +1,9 @@
+//! The engine of libtea.
+//!
+//! In reading order:
+//! - [`value`]: what states are made of;
+//! - [`host`]: what the engine asks of the program that embeds it.
+#![forbid(unsafe_code)]
+
+pub mod host;
+pub mod value;
