@@ -4,6 +4,7 @@
 //! step machine (`run`), which the host pulls and answers.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
@@ -15,26 +16,36 @@ use crate::value::{Map, Value};
 #[derive(Debug, Default)]
 pub struct References {
     released: Mutex<VecDeque<u64>>,
+    waiting: AtomicBool,
 }
 
 impl References {
     /// Takes the ids whose last reference is gone since the last call.
     pub fn drain(&self) -> Vec<u64> {
         let mut released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.store(false, Ordering::Release);
         released.drain(..).collect()
+    }
+
+    /// Whether [`References::drain`] has something to take. Cheap.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
     }
 }
 
 #[derive(Debug)]
 struct Counted {
     id: u64,
-    references: Arc<References>,
+    references: Option<Arc<References>>,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let mut released = self.references.released.lock().unwrap_or_else(PoisonError::into_inner);
-        released.push_back(self.id);
+        if let Some(references) = &self.references {
+            let mut released = references.released.lock().unwrap_or_else(PoisonError::into_inner);
+            released.push_back(self.id);
+            references.waiting.store(true, Ordering::Release);
+        }
     }
 }
 
@@ -45,7 +56,12 @@ pub struct HostRef(Arc<Counted>);
 impl HostRef {
     /// Takes over one reference that the host handed out under `id`.
     pub fn new(id: u64, references: &Arc<References>) -> Self {
-        HostRef(Arc::new(Counted { id, references: Arc::clone(references) }))
+        HostRef(Arc::new(Counted { id, references: Some(Arc::clone(references)) }))
+    }
+
+    /// Refers to an object that the host keeps alive by itself; nothing is counted.
+    pub fn lent(id: u64) -> Self {
+        HostRef(Arc::new(Counted { id, references: None }))
     }
 
     /// The host's id of the object; never 0.
@@ -121,6 +137,8 @@ pub enum Query {
     Contains,
     /// The name of its type.
     TypeName,
+    /// The representation of the list of its keys.
+    KeysRepr,
 }
 
 /// How deep [`Host::copy`] copies.

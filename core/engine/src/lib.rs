@@ -2,8 +2,16 @@
 //!
 //! In reading order:
 //! - [`value`]: what states are made of;
-//! - [`host`]: what the engine asks of the program that embeds it.
+//! - [`host`]: what the engine asks of the program that embeds it;
+//! - [`state`]: where the state of a run lives;
+//! - [`graph`]: nodes, edges, settings;
+//! - [`run`]: the step machine that a host pulls;
+//! - [`checkpoint`]: what is kept of a run at an interrupt.
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
+pub mod graph;
 pub mod host;
+pub mod run;
+pub mod state;
 pub mod value;

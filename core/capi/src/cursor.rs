@@ -1,0 +1,552 @@
+//! The step machine, pulled by a host with live objects (`core/engine/src/run`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tea_core::graph::{NodeId, Topology};
+use tea_core::host::{HostRef, When};
+use tea_core::run::{
+    Answer, Cursor, Event, Failure, Item, Live, Method, Options, Outcome, RaiseError, Response, Scope, Start,
+};
+use tea_core::state::State;
+use tea_core::value::Value;
+
+use crate::error::{Failed, tea_error};
+use crate::graph::{GraphShared, tea_graph};
+use crate::guard::{Exclusive, guarded, handle, output};
+use crate::host::TableHost;
+use crate::status::tea_status::{self, *};
+use crate::text::tea_str;
+
+/// Kind of the answer to an item: the low 8 bits of the `answer` of tea_cursor_step. Bits 8 to 15 are
+/// tea_flag's, the payload begins at bit 16.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(non_camel_case_types)]
+pub enum tea_answer_kind {
+    /// Begin (first step). Payload 1: write the records of the start, then end.
+    TEA_ANSWER_START = 0,
+    /// Done. To a call: the host has merged the result into its state.
+    TEA_ANSWER_DONE = 1,
+    /// The condition leads to the node whose number plus one is the payload; 0: nowhere.
+    TEA_ANSWER_TARGET = 2,
+    /// The function failed, as told by tea_cursor_fail.
+    TEA_ANSWER_FAILED = 3,
+    /// The function answers for the whole run; its status was told by tea_cursor_note.
+    TEA_ANSWER_RESPOND = 4,
+    /// The checkpoint is stored; the host keeps its path.
+    TEA_ANSWER_STORED = 5,
+    /// The host keeps an event or a result under the reference in the payload.
+    TEA_ANSWER_KEPT = 6,
+}
+
+/// What the host's attributes say at the moment of an answer.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(non_camel_case_types)]
+pub enum tea_flag {
+    /// Some interrupt is set: `stops` is asked about each node.
+    TEA_FLAG_STOPS = 1,
+    /// Records of level INFO are wanted.
+    TEA_FLAG_INFO = 2,
+    /// Records of level DEBUG are wanted.
+    TEA_FLAG_DEBUG = 4,
+    /// Records may show state contents.
+    TEA_FLAG_VALUES = 8,
+    /// Errors are raised.
+    TEA_FLAG_RAISES = 16,
+}
+
+/// Kind of an item: the low 8 bits of what tea_cursor_step returns. The first three are complete in that
+/// number, whose upper bits are the reference or node number given here; for the others see tea_item.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(non_camel_case_types)]
+pub enum tea_item_kind {
+    /// The end.
+    TEA_ITEM_DONE = 0,
+    /// Call a node's function: upper bits are the node. Answer DONE, FAILED or RESPOND.
+    TEA_ITEM_CALL = 1,
+    /// Evaluate a condition: upper bits are its reference. Answer TARGET, or FAILED in a branch.
+    TEA_ITEM_CONDITION = 2,
+    /// Deliver the `state` event of the node in the upper bits. Answer DONE; in a branch KEPT.
+    TEA_ITEM_STATE = 3,
+    /// Store a checkpoint: `node`, `flag` 1 for after the node. Answer STORED.
+    TEA_ITEM_STORE = 4,
+    /// The run stopped at an interrupt: `node`, `flag` 1 for after it.
+    TEA_ITEM_INTERRUPT = 5,
+    /// The run failed: `node`, `text` of the event, `raised`, `reference` of the cause, `result` of a branch.
+    TEA_ITEM_ERROR = 6,
+    /// A function answered for the whole run: `node`.
+    TEA_ITEM_RESPONSE = 7,
+    /// The run reached the end; `flag` 1: the event has the key `output`.
+    TEA_ITEM_FINAL = 8,
+    /// Start a branch at `node` that joins at `other`: tea_cursor_branch, then DONE.
+    TEA_ITEM_LAUNCH = 9,
+    /// Nothing to do until a branch reports: tea_cursor_wait, then DONE.
+    TEA_ITEM_WAIT = 10,
+    /// Deliver what is kept under `reference` for a branch's event.
+    TEA_ITEM_KEPT = 11,
+    /// A branch failed (`stream`): `node` is the branch, `text`; `flag` 1: with the state it began with.
+    /// Answer KEPT.
+    TEA_ITEM_BRANCH_ERROR = 12,
+    /// A branch ended: `node`, `text` and `raised` (class) if it failed, `flag` bit 0: with the state it began
+    /// with, bit 1: the join wants the plain state. Answer KEPT.
+    TEA_ITEM_OUTCOME = 13,
+    /// Raise what is kept under `reference`, unchanged.
+    TEA_ITEM_RAISE = 14,
+    /// The run stands on `node`, which is not in the graph.
+    TEA_ITEM_UNKNOWN_NODE = 15,
+}
+
+/// Details of an item. Texts are valid until the next step of the cursor.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+#[allow(non_camel_case_types)]
+pub struct tea_item {
+    /// Number of a node.
+    pub node: u32,
+    /// Number of another node.
+    pub other: u32,
+    /// See the kind.
+    pub flag: u32,
+    /// An object of the host, or 0.
+    pub reference: u64,
+    /// The kept result of a branch, or 0.
+    pub result: u64,
+    /// Time since the launch of a branch.
+    pub milliseconds: f64,
+    /// See the kind.
+    pub text: tea_str,
+    /// See the kind.
+    pub raised: tea_str,
+}
+
+/// One flow of a run: the main flow, a branch, or a scoped run.
+///
+///     tea_cursor_new ─▶ tea_cursor_step until TEA_ITEM_DONE ─▶ tea_cursor_free (at any time: abandons the run)
+#[allow(non_camel_case_types)]
+pub struct tea_cursor(Exclusive<Pulled>);
+
+struct Pulled {
+    cursor: Cursor,
+    host: Arc<TableHost>,
+    graph: Arc<GraphShared>,
+    failure: Failure,
+    note: String,
+    /// Keeps the texts of the last item, and the references that it carries.
+    last: Option<Item>,
+}
+
+fn make(
+    graph: &tea_graph,
+    object: u64,
+    make: impl FnOnce(Arc<TableHost>, State) -> Cursor,
+) -> Result<*mut tea_cursor, Failed> {
+    let Some(host) = graph.0.engine.table_host() else {
+        let message = "a cursor needs a host with live objects (tea_engine_set_host); use tea_run_new";
+        return Err(Failed::new(TEA_ERR_ARGUMENT, message));
+    };
+    if object == 0 {
+        return Err(Failed::new(TEA_ERR_UNKNOWN_ID, "0 is not the id of an object"));
+    }
+    let state = State::Host { object: HostRef::lent(object), host: host.clone() };
+    let cursor = make(Arc::clone(&host), state);
+    let pulled = Pulled {
+        cursor,
+        host,
+        graph: Arc::clone(&graph.0),
+        failure: Failure::default(),
+        note: String::new(),
+        last: None,
+    };
+    Ok(Box::into_raw(Box::new(tea_cursor(Exclusive::new(pulled)))))
+}
+
+/// Starts a run over a live state: nothing happens before the first step. `stream`: 0 for `invoke`, 1 for
+/// `stream`. `state` is the id of the state, which the host keeps alive as long as the cursor. `run` is handed
+/// back to `stops`. `node` is -1 for a fresh run, else the number of the checkpoint's node; `interrupt` says
+/// which one made the checkpoint: 1 before the node, 2 after it, 0 unknown.
+///
+/// # Safety
+/// `graph` is a live graph, `out` writable, `err` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_cursor_new(
+    graph: *const tea_graph,
+    stream: u32,
+    state: u64,
+    run: u64,
+    node: i64,
+    interrupt: u32,
+    out: *mut *mut tea_cursor,
+    err: *mut *mut tea_error,
+) -> tea_status {
+    let body = || {
+        // SAFETY: the caller's promise.
+        let graph = unsafe { handle(graph, "graph") }?;
+        let start = match NodeId::try_from(node) {
+            Ok(node) => {
+                known(&graph.0.graph.topology(), node)?;
+                let interrupt = match interrupt {
+                    1 => Some(When::Before),
+                    2 => Some(When::After),
+                    _ => None,
+                };
+                Start::Resume { node, interrupt }
+            }
+            Err(_) => Start::Fresh,
+        };
+        let method = if stream == 0 { Method::Invoke } else { Method::Stream };
+        let cursor = make(graph, state, |host, state| {
+            let options = Options { method, start, run, config: Arc::default() };
+            Cursor::new(Arc::clone(&graph.0.graph), Some(host), state, options)
+        })?;
+        // SAFETY: the caller's promise.
+        unsafe { output(out, "cursor", cursor) }?;
+        Ok(TEA_OK)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+fn known(topology: &Topology, node: NodeId) -> Result<(), Failed> {
+    if (node as usize) < topology.capacity() {
+        return Ok(());
+    }
+    Err(Failed::new(TEA_ERR_UNKNOWN_ID, format!("{node} is not the number of a node")))
+}
+
+/// Starts a scoped run over a live state: from node `entry` until before node `exit`, without events. Refused
+/// with TEA_ERR_BUILD if an end is not in the graph, both are the same, or no path joins them.
+///
+/// # Safety
+/// `graph` is a live graph, `out` writable, `err` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_cursor_new_scoped(
+    graph: *const tea_graph,
+    state: u64,
+    entry: u32,
+    exit: u32,
+    out: *mut *mut tea_cursor,
+    err: *mut *mut tea_error,
+) -> tea_status {
+    let body = || {
+        // SAFETY: the caller's promise.
+        let graph = unsafe { handle(graph, "graph") }?;
+        graph.0.graph.topology().check_scope(entry, exit)?;
+        let cursor = make(graph, state, |host, state| {
+            let scope = Scope { entry, exit };
+            Cursor::scoped(Arc::clone(&graph.0.graph), Some(host), state, scope)
+        })?;
+        // SAFETY: the caller's promise.
+        unsafe { output(out, "cursor", cursor) }?;
+        Ok(TEA_OK)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+/// Makes the cursor of the branch that a TEA_ITEM_LAUNCH asked for. `state` is the id of the branch's own copy
+/// of the state. Any thread may drive it; freeing it before its end counts as a failure of the branch.
+///
+/// # Safety
+/// `cursor` is a live cursor, `out` writable, `err` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_cursor_branch(
+    cursor: *mut tea_cursor,
+    state: u64,
+    out: *mut *mut tea_cursor,
+    err: *mut *mut tea_error,
+) -> tea_status {
+    let body = || {
+        // SAFETY: the caller's promise.
+        let mut pulled = unsafe { handle(cursor, "cursor") }?.0.get()?;
+        let host = Arc::clone(&pulled.host);
+        let state = State::Host { object: HostRef::lent(state), host: host.clone() };
+        let branch = Pulled {
+            cursor: pulled.cursor.branch(Some(state))?,
+            host,
+            graph: Arc::clone(&pulled.graph),
+            failure: Failure::default(),
+            note: String::new(),
+            last: None,
+        };
+        let branch = Box::into_raw(Box::new(tea_cursor(Exclusive::new(branch))));
+        // SAFETY: the caller's promise.
+        unsafe { output(out, "branch", branch) }?;
+        Ok(TEA_OK)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+/// Frees a cursor, which abandons its run. NULL is fine.
+///
+/// # Safety
+/// `cursor` is NULL or a cursor that was not freed and that no thread is using.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_cursor_free(cursor: *mut tea_cursor) {
+    if !cursor.is_null() {
+        // SAFETY: made by this file, and the caller gives it up.
+        drop(unsafe { Box::from_raw(cursor) });
+    }
+}
+
+/// Tells why the function of the present call failed, before TEA_ANSWER_FAILED. `reference` is the host's own
+/// number for its error object, handed back when the object is to be raised (0: none); `fatal` is 1 for what is
+/// no ordinary error and must end the run unchanged.
+///
+/// # Safety
+/// `cursor` is a live cursor, the texts are valid, `err` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_cursor_fail(
+    cursor: *mut tea_cursor,
+    reference: u64,
+    error_class: tea_str,
+    message: tea_str,
+    fatal: u32,
+    err: *mut *mut tea_error,
+) -> tea_status {
+    // SAFETY: the caller's promise.
+    let body = || unsafe {
+        let mut pulled = handle(cursor, "cursor")?.0.get()?;
+        pulled.failure = Failure {
+            reference,
+            class: error_class.text("error_class")?.to_owned(),
+            text: message.text("message")?.to_owned(),
+            fatal: fatal != 0,
+        };
+        Ok(TEA_OK)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+/// A text that goes with the next answer: the value of a condition for the record of its edge (only needed with
+/// TEA_FLAG_DEBUG), or the status of a response.
+///
+/// # Safety
+/// `cursor` is a live cursor, `text` valid, `err` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_cursor_note(
+    cursor: *mut tea_cursor,
+    text: tea_str,
+    err: *mut *mut tea_error,
+) -> tea_status {
+    // SAFETY: the caller's promise.
+    let body = || unsafe {
+        let mut pulled = handle(cursor, "cursor")?.0.get()?;
+        pulled.note = text.text("text")?.to_owned();
+        Ok(TEA_OK)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+/// Waits until a branch has reported, at most `milliseconds`: TEA_OK if there is something, TEA_PENDING if not.
+/// Holds nothing: other threads may work on the branches.
+///
+/// # Safety
+/// `cursor` is a live cursor, `err` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_cursor_wait(
+    cursor: *mut tea_cursor,
+    milliseconds: u32,
+    err: *mut *mut tea_error,
+) -> tea_status {
+    let body = || {
+        // SAFETY: the caller's promise.
+        let pulled = unsafe { handle(cursor, "cursor") }?.0.get()?;
+        let mailbox = pulled.cursor.mailbox().cloned();
+        drop(pulled);
+        let ready = mailbox.is_none_or(|mailbox| mailbox.wait(Duration::from_millis(milliseconds.into())));
+        Ok(if ready { TEA_OK } else { TEA_PENDING })
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+/// Answers the item before and advances to the next one. Returns a tea_item_kind in the low 8 bits with a
+/// number above it, or a status below 0. `item` is filled for the kinds that say so; it may be NULL, and then
+/// its details are lost.
+///
+/// # Safety
+/// `cursor` is a live cursor, `item` NULL or writable, `err` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_cursor_step(
+    cursor: *mut tea_cursor,
+    answer: i64,
+    item: *mut tea_item,
+    err: *mut *mut tea_error,
+) -> i64 {
+    let body = || {
+        // SAFETY: the caller's promise.
+        let mut pulled = unsafe { handle(cursor, "cursor") }?.0.get()?;
+        let pulled = &mut *pulled;
+        pulled.last = None;
+        if pulled.host.has_released() {
+            pulled.host.release();
+        }
+        let flags = (answer >> 8) & 0xff;
+        let live = Live {
+            stops: flags & tea_flag::TEA_FLAG_STOPS as i64 != 0,
+            info: flags & tea_flag::TEA_FLAG_INFO as i64 != 0,
+            debug: flags & tea_flag::TEA_FLAG_DEBUG as i64 != 0,
+            values: flags & tea_flag::TEA_FLAG_VALUES as i64 != 0,
+            raises: flags & tea_flag::TEA_FLAG_RAISES as i64 != 0,
+        };
+        let answer = pulled.answer(answer & 0xff, answer >> 16)?;
+        let next = pulled.cursor.step(answer, live)?;
+        let (kind, number) = match &next {
+            Item::Call { node, .. } => return Ok(number(tea_item_kind::TEA_ITEM_CALL, *node)),
+            Item::Condition { reference, .. } => {
+                return Ok(number(tea_item_kind::TEA_ITEM_CONDITION, *reference));
+            }
+            Item::Event(Event::State { node }) => return Ok(number(tea_item_kind::TEA_ITEM_STATE, *node)),
+            Item::Done => return Ok(number(tea_item_kind::TEA_ITEM_DONE, 0)),
+            // A branch's event is told from the main flow's by the flow that delivers it.
+            Item::Event(Event::ParallelState { node, .. }) => (tea_item_kind::TEA_ITEM_STATE, *node),
+            other => (kind_of(other), 0),
+        };
+        let next = pulled.last.insert(next);
+        if !item.is_null() {
+            // SAFETY: not NULL, and writable by the caller's promise. The texts belong to `last`.
+            unsafe { item.write(details(next)) };
+        }
+        Ok(self::number(kind, number))
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+fn number(kind: tea_item_kind, number: u32) -> i64 {
+    kind as i64 | i64::from(number) << 8
+}
+
+impl Pulled {
+    fn answer(&mut self, kind: i64, payload: i64) -> Result<Answer, Failed> {
+        use tea_answer_kind::*;
+        Ok(match kind {
+            kind if kind == TEA_ANSWER_DONE as i64 => Answer::Done,
+            kind if kind == TEA_ANSWER_TARGET as i64 => {
+                if !self.note.is_empty() {
+                    self.cursor.show_choice(std::mem::take(&mut self.note));
+                }
+                match u32::try_from(payload) {
+                    Ok(0) => Answer::Target(None),
+                    Ok(node) => {
+                        known(&self.graph.graph.topology(), node - 1)?;
+                        Answer::Target(Some(node - 1))
+                    }
+                    Err(_) => {
+                        let message = format!("{payload} is not the number of a node");
+                        return Err(Failed::new(TEA_ERR_UNKNOWN_ID, message));
+                    }
+                }
+            }
+            kind if kind == TEA_ANSWER_START as i64 => Answer::Start { announce: payload == 1 },
+            kind if kind == TEA_ANSWER_FAILED as i64 => Answer::Failed(std::mem::take(&mut self.failure)),
+            kind if kind == TEA_ANSWER_RESPOND as i64 => Answer::Respond(Response {
+                status: std::mem::take(&mut self.note).into(),
+                body: Value::Null,
+                headers: Value::Null,
+            }),
+            kind if kind == TEA_ANSWER_STORED as i64 => Answer::Stored(None),
+            kind if kind == TEA_ANSWER_KEPT as i64 => match u64::try_from(payload) {
+                Ok(id) if id > 0 => {
+                    Answer::Kept(Value::Host(HostRef::new(id, &self.graph.engine.references)))
+                }
+                _ => return Err(Failed::new(TEA_ERR_UNKNOWN_ID, "0 is not the id of an object")),
+            },
+            kind => return Err(Failed::new(TEA_ERR_ARGUMENT, format!("{kind} is no kind of answer"))),
+        })
+    }
+}
+
+fn kind_of(item: &Item) -> tea_item_kind {
+    use tea_item_kind::*;
+    match item {
+        Item::Done => TEA_ITEM_DONE,
+        Item::Call { .. } => TEA_ITEM_CALL,
+        Item::Condition { .. } => TEA_ITEM_CONDITION,
+        Item::Event(Event::State { .. } | Event::ParallelState { .. }) => TEA_ITEM_STATE,
+        Item::Event(Event::Interrupt { .. }) => TEA_ITEM_INTERRUPT,
+        Item::Event(Event::Error { .. }) | Item::Error(_) => TEA_ITEM_ERROR,
+        Item::Event(Event::HttpResponse { .. }) => TEA_ITEM_RESPONSE,
+        Item::Event(Event::Final { .. }) => TEA_ITEM_FINAL,
+        Item::Event(Event::Kept(_)) => TEA_ITEM_KEPT,
+        Item::Event(Event::ParallelError { .. }) => TEA_ITEM_BRANCH_ERROR,
+        Item::Store { .. } => TEA_ITEM_STORE,
+        Item::Launch { .. } => TEA_ITEM_LAUNCH,
+        Item::Wait => TEA_ITEM_WAIT,
+        Item::Outcome(_) => TEA_ITEM_OUTCOME,
+        Item::Raise(RaiseError::Unchanged(_)) => TEA_ITEM_RAISE,
+        Item::Raise(RaiseError::UnknownNode(_)) => TEA_ITEM_UNKNOWN_NODE,
+    }
+}
+
+fn kept(value: Option<&Value>) -> u64 {
+    match value {
+        Some(Value::Host(object)) => object.id(),
+        _ => 0,
+    }
+}
+
+/// The details of an item. Its texts borrow from it.
+fn details(item: &Item) -> tea_item {
+    let mut details = tea_item {
+        node: 0,
+        other: 0,
+        flag: 0,
+        reference: 0,
+        result: 0,
+        milliseconds: 0.0,
+        text: tea_str::EMPTY,
+        raised: tea_str::EMPTY,
+    };
+    match item {
+        Item::Store { node, when } | Item::Event(Event::Interrupt { node, when, .. }) => {
+            details.node = *node;
+            details.flag = u32::from(*when == When::After);
+        }
+        Item::Launch { node, join } => (details.node, details.other) = (*node, *join),
+        Item::Error(error) => {
+            details.node = error.node;
+            details.text = tea_str::of(&error.text);
+            details.raised = tea_str::of(&error.raised);
+            details.reference = error.failure.as_ref().map_or(0, |failure| failure.reference);
+            details.result = kept(error.state.as_ref());
+        }
+        Item::Raise(RaiseError::Unchanged(failure)) => details.reference = failure.reference,
+        Item::Raise(RaiseError::UnknownNode(node)) => details.node = *node,
+        Item::Outcome(Outcome { branch, error, milliseconds, plain, .. }) => {
+            details.node = *branch;
+            details.milliseconds = *milliseconds;
+            details.flag = u32::from(*plain) << 1;
+            if let Some(error) = error {
+                details.text = tea_str::of(&error.text);
+                details.raised = tea_str::of(&error.class);
+                details.flag |= u32::from(error.at_start);
+                details.reference = error.failure.as_ref().map_or(0, |failure| failure.reference);
+            }
+        }
+        Item::Event(event) => match event {
+            Event::State { node } | Event::HttpResponse { node, .. } => details.node = *node,
+            Event::Error { node, text, .. } => {
+                details.node = *node;
+                details.text = tea_str::of(text);
+            }
+            Event::ParallelState { branch, node } => (details.node, details.other) = (*node, *branch),
+            Event::ParallelError { branch, text, at_start } => {
+                details.node = *branch;
+                details.text = tea_str::of(text);
+                details.flag = u32::from(*at_start);
+            }
+            Event::Kept(value) => details.reference = kept(Some(value)),
+            Event::Final { output } => details.flag = u32::from(*output),
+            Event::Interrupt { .. } => {}
+        },
+        Item::Call { .. } | Item::Condition { .. } | Item::Wait | Item::Done => {}
+    }
+    details
+}
