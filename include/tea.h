@@ -121,7 +121,7 @@ typedef enum tea_item_kind {
   TEA_ITEM_RESPONSE = 7,
   // The run reached the end; `flag` 1: the event has the key `output`.
   TEA_ITEM_FINAL = 8,
-  // Start a branch at `node` that joins at `other`: tea_cursor_branch, then DONE.
+  // Start a branch at `node`, launched by the node `other`: tea_cursor_branch, then DONE.
   TEA_ITEM_LAUNCH = 9,
   // Nothing to do until a branch reports: tea_cursor_wait, then DONE.
   TEA_ITEM_WAIT = 10,
@@ -207,8 +207,6 @@ typedef enum tea_query {
   // The representation of the list of its keys.
   TEA_QUERY_KEYS_REPR = 8,
 } tea_query;
-
-typedef struct Option_tea_function Option_tea_function;
 
 // One call of a function of the host. Only valid within the call, on its thread.
 //
@@ -367,6 +365,10 @@ typedef struct tea_host {
   void (*release)(void *user_data, const uint64_t *objects, size_t n);
 } tea_host;
 
+// A function of the host: node, condition or action. It reads from `call` and answers through it. It returns
+// TEA_OK, or a status below 0 if it failed; say why by tea_call_fail.
+typedef int32_t (*tea_function)(void *user_data, struct tea_call *call);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -427,26 +429,24 @@ enum tea_status tea_call_fail(struct tea_call *call,
 // `call` is the call at hand, `json` valid text, `err` NULL or writable.
 enum tea_status tea_call_respond(struct tea_call *call, struct tea_str json, struct tea_error **err);
 
-// Writes a checkpoint in the engine's JSON format to a new file of a folder, which is created if need be; the
-// file is complete or absent. `checkpoint` is a JSON map of `node`, `state`, `config`, `timestamp` (seconds
-// since 1970) and perhaps `interrupt`. `path` receives the path.
+// The document of a checkpoint in the engine's JSON format. `checkpoint` is a JSON map of `node`, `state`,
+// `config`, `timestamp` (seconds since 1970) and perhaps `interrupt` ("before" or "after").
 //
 // # Safety
-// The texts are valid, `path` is a buffer, `err` NULL or writable.
-enum tea_status tea_checkpoint_write(struct tea_str directory,
-                                     struct tea_str checkpoint,
-                                     struct tea_buffer *path,
-                                     struct tea_error **err);
+// `checkpoint` is valid text, `out` a buffer, `err` NULL or writable.
+enum tea_status tea_checkpoint_encode(struct tea_str checkpoint,
+                                      struct tea_buffer *out,
+                                      struct tea_error **err);
 
 // Checks a document in the engine's JSON format and hands it out as a JSON map of `state`, `node`, `config`,
 // `timestamp`, `version` and, if known, `interrupt`. `path` is for the error.
 //
 // # Safety
 // The texts are valid, `out` is a buffer, `err` NULL or writable.
-enum tea_status tea_checkpoint_read(struct tea_str json,
-                                    struct tea_str path,
-                                    struct tea_buffer *out,
-                                    struct tea_error **err);
+enum tea_status tea_checkpoint_decode(struct tea_str json,
+                                      struct tea_str path,
+                                      struct tea_buffer *out,
+                                      struct tea_error **err);
 
 // Starts a run over a live state: nothing happens before the first step. `stream`: 0 for `invoke`, 1 for
 // `stream`. `state` is the id of the state, which the host keeps alive as long as the cursor. `run` is handed
@@ -564,7 +564,7 @@ enum tea_status tea_engine_set_host(const struct tea_engine *engine,
 // called; `err` is NULL or writable.
 enum tea_status tea_engine_register_action(const struct tea_engine *engine,
                                            struct tea_str name,
-                                           struct Option_tea_function function,
+                                           tea_function function,
                                            void *user_data,
                                            void (*destroy)(void *user_data),
                                            struct tea_error **err);
@@ -626,7 +626,7 @@ enum tea_status tea_graph_configure(const struct tea_graph *graph,
 // called; `err` is NULL or writable.
 enum tea_status tea_graph_add_node(const struct tea_graph *graph,
                                    struct tea_str name,
-                                   struct Option_tea_function function,
+                                   tea_function function,
                                    void *user_data,
                                    void (*destroy)(void *user_data),
                                    struct tea_error **err);
@@ -658,7 +658,7 @@ enum tea_status tea_graph_add_edge(const struct tea_graph *graph,
 // called; `err` is NULL or writable.
 enum tea_status tea_graph_add_conditional_edges(const struct tea_graph *graph,
                                                 struct tea_str from,
-                                                struct Option_tea_function condition,
+                                                tea_function condition,
                                                 void *user_data,
                                                 void (*destroy)(void *user_data),
                                                 struct tea_str targets,

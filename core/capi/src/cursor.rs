@@ -81,7 +81,7 @@ pub enum tea_item_kind {
     TEA_ITEM_RESPONSE = 7,
     /// The run reached the end; `flag` 1: the event has the key `output`.
     TEA_ITEM_FINAL = 8,
-    /// Start a branch at `node` that joins at `other`: tea_cursor_branch, then DONE.
+    /// Start a branch at `node`, launched by the node `other`: tea_cursor_branch, then DONE.
     TEA_ITEM_LAUNCH = 9,
     /// Nothing to do until a branch reports: tea_cursor_wait, then DONE.
     TEA_ITEM_WAIT = 10,
@@ -509,7 +509,7 @@ fn details(item: &Item) -> tea_item {
             details.node = *node;
             details.flag = u32::from(*when == When::After);
         }
-        Item::Launch { node, join } => (details.node, details.other) = (*node, *join),
+        Item::Launch { node, from } => (details.node, details.other) = (*node, *from),
         Item::Error(error) => {
             details.node = error.node;
             details.text = tea_str::of(&error.text);

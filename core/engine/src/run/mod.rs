@@ -85,8 +85,8 @@ pub enum Item {
     Launch {
         /// The branch's first node, which is also its name.
         node: NodeId,
-        /// Where it joins.
-        join: NodeId,
+        /// The node that launches it.
+        from: NodeId,
     },
     /// Nothing to do until a branch reports: wait (see [`Cursor::mailbox`]), then answer [`Answer::Done`].
     Wait,
