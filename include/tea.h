@@ -137,6 +137,8 @@ typedef enum tea_item_kind {
   TEA_ITEM_RAISE = 14,
   // The run stands on `node`, which is not in the graph.
   TEA_ITEM_UNKNOWN_NODE = 15,
+  // Nothing to do but to look for signals. Answer DONE.
+  TEA_ITEM_PAUSE = 16,
 } tea_item_kind;
 
 // What the host's attributes say at the moment of an answer.
@@ -439,14 +441,12 @@ enum tea_status tea_checkpoint_encode(struct tea_str checkpoint,
                                       struct tea_error **err);
 
 // Checks a document in the engine's JSON format and hands it out as a JSON map of `state`, `node`, `config`,
-// `timestamp`, `version` and, if known, `interrupt`. `path` is for the error.
+// `timestamp`, `version` and, if known, `interrupt`. The error says only what is wrong, not where: the caller
+// knows the file.
 //
 // # Safety
 // The texts are valid, `out` is a buffer, `err` NULL or writable.
-enum tea_status tea_checkpoint_decode(struct tea_str json,
-                                      struct tea_str path,
-                                      struct tea_buffer *out,
-                                      struct tea_error **err);
+enum tea_status tea_checkpoint_decode(struct tea_str json, struct tea_buffer *out, struct tea_error **err);
 
 // Starts a run over a live state: nothing happens before the first step. `stream`: 0 for `invoke`, 1 for
 // `stream`. `state` is the id of the state, which the host keeps alive as long as the cursor. `run` is handed

@@ -139,7 +139,7 @@ class CheckpointMixin:
         def decode(data: bytes) -> Any:
             from ._native.checkpoint import decode
 
-            return decode(data, str(file_path))
+            return decode(data)
 
         return read_checkpoint(file_path, decode)
 

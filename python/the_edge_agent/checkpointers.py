@@ -86,7 +86,7 @@ _ATOMS = frozenset({str, int, float, bool, type(None), bytes, complex})
 
 
 def copy_mapping(source: dict[str, Any]) -> dict[str, Any]:
-    """A plain dict with deep copies of the values; what cannot be copied is shared."""
+    """A dict of the same type with deep copies of the values; what cannot be copied is shared."""
     return _Copier().mapping(source)
 
 
@@ -101,10 +101,12 @@ class _Copier:
         self._deepcopy: Callable[..., Any] | None = None
 
     def mapping(self, source: dict[str, Any]) -> dict[str, Any]:
-        """A plain dict with the same keys in which every value is copied if it can be."""
+        """A dict of the same type and keys in which every value is copied if it can be."""
         target: dict[str, Any] = {}
         if type(source) is dict:
             self._memo[id(source)] = target
+        else:
+            target = source.copy()
         for key, value in source.items():
             mark = len(self._memo)
             try:

@@ -409,15 +409,15 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
 
     def reset_circuit(self, branch: Any = None) -> None:
         """Closes the circuit breaker of a branch, or all of them."""
-        self.circuit_registry.reset(branch)
+        self.circuit_registry.reset_circuit(branch)
 
     def reset_all_circuits(self) -> None:
         """Closes all circuit breakers."""
-        self.circuit_registry.reset_all()
+        self.circuit_registry.reset_all_circuits()
 
     def get_circuit_states(self) -> dict[str, Any]:
         """The state of each circuit breaker by name."""
-        return self.circuit_registry.get_all_states()
+        return self.circuit_registry.get_circuit_states()
 
     # What the driver asks
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import subprocess
 import sys
 import textwrap
@@ -77,6 +79,21 @@ def drain(source: Iterator[dict[str, Any]], into: list[dict[str, Any]]) -> None:
     """Append events one by one, so that those before an exception are kept."""
     for event in source:
         into.append(event)
+
+
+@contextlib.contextmanager
+def unprivileged() -> Iterator[None]:
+    """Inside, file permissions count: a privileged process works as user `nobody`.
+
+    Modules that are imported on demand must have been imported before."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def script(code: str, *arguments: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:

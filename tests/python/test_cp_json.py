@@ -27,11 +27,12 @@ class TestFormat:
     """CP-56, CQ-7."""
 
     def test_document(self, tmp_path: Path, kind: str) -> None:
-        """CP-56: one JSON object, five members."""
+        """CP-56, CQ-1: one JSON object, five members and the kind of the interrupt."""
         before = time.time()
         path = stopped(tmp_path, {"x": 1, "é": ["\0", None, True, 2.5]}, kind, config={"k": {"l": 1}})
         document = json.loads(Path(path).read_text(encoding="utf-8"))
-        assert set(document) == {"version", "node", "state", "config", "timestamp"}
+        assert set(document) == {"version", "node", "interrupt", "state", "config", "timestamp"}
+        assert document["interrupt"] == "before"
         assert (document["version"], document["node"]) == ("2.0", "b")
         assert document["state"] == {"x": 1, "é": ["\0", None, True, 2.5], "trail": ["a"]}
         assert list(document["state"]) == ["x", "é", "trail"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import chain, events
+from support import chain, events, unprivileged
 from the_edge_agent import StateGraph
 
 RECORD = {"state": {"x": 1}, "node": "b", "config": {}, "timestamp": 1.5, "version": "1.0"}
@@ -85,14 +85,13 @@ class TestBadFiles:
         assert isinstance(caught.value.__cause__, OSError)
         assert str(caught.value) == f"Failed to read checkpoint file '{tmp_path}': {caught.value.__cause__}"
 
-    @pytest.mark.skipif(
-        not hasattr(os, "geteuid") or os.geteuid() == 0, reason="a privileged user may read all"
-    )
+    @pytest.mark.skipif(os.name != "posix", reason="POSIX file modes and users")
     def test_no_permission(self, tmp_path: Path) -> None:
         """Section 4, row 2."""
         path = put(tmp_path, RECORD)
+        StateGraph.load_checkpoint(path)
         os.chmod(path, 0)
-        with pytest.raises(ValueError, match=r"^Failed to read checkpoint file '") as caught:
+        with unprivileged(), pytest.raises(ValueError, match=r"^Failed to read checkpoint file '") as caught:
             StateGraph.load_checkpoint(path)
         assert isinstance(caught.value.__cause__, PermissionError)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -316,6 +317,28 @@ class TestMainFlow:
         made.add_edge("m", END)
         got = events(made, kind, {})
         assert got[-1]["type"] == "final" and got[-1]["state"] == {"trail": ["m"]} and ended == [1]
+
+    def test_executor_is_closed_before_the_finish_lines(self, kind: str) -> None:
+        """SG-57: pending branches are waited for, then come the finish lines, then the event."""
+        order: list[str] = []
+
+        class Note(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                if "xecution completed" in record.getMessage():
+                    order.append("line")
+
+        made = self.overtaking(lambda: threading.Event().wait(0.1) or order.append("branch"))
+        made.add_edge("m", END)
+        handler = Note()
+        logger = logging.getLogger(LOGGER)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+        try:
+            for event in getattr(made, kind)({}):
+                order.append(event["type"])
+        finally:
+            logger.removeHandler(handler)
+        assert [entry for entry in order if entry != "state"] == ["branch", "line", "final"]
 
     def test_error_with_pending_branches(self, kind: str) -> None:
         """SG-96: the generator ends after the branches."""

@@ -146,6 +146,17 @@ class TestInjection:
 
         assert seen(outer) == "n"
 
+    def test_wrapper_gets_defaults_explicitly(self) -> None:
+        """SG-35 rule 3: a default is passed as a keyword, so a wrapper sees it."""
+
+        def inner(node: Any, foo: Any = 5) -> None: ...
+
+        @functools.wraps(inner)
+        def outer(**kwargs: Any) -> dict[str, Any]:
+            return {"seen": kwargs}
+
+        assert seen(outer) == {"node": "n", "foo": 5}
+
     def test_positional_only(self) -> None:
         """SG-36: Python's own text."""
 

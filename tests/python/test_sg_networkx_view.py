@@ -231,13 +231,14 @@ class TestMissingTarget:
             events(made, kind, {})
         assert caught.value.args == (NOT_FOUND,)
 
-    def test_missing_fan_in_does_no_harm_if_never_joined(self, kind: str) -> None:
-        """SG-55 step 6: no error if the run ends before a join."""
+    @pytest.mark.parametrize("fan_in", ["gone", "", 0, False])
+    def test_missing_fan_in_does_no_harm_if_never_joined(self, kind: str, fan_in: Any) -> None:
+        """SG-55 step 6: no error if the run ends before a join; falsy values are no exception."""
         made = single(None)
         made.add_node("b", run=trail)
         made.add_edge("b", END)
         made.add_parallel_edge("n", "b", END)
-        made.edge("n", "b")["fan_in_node"] = "gone"
+        made.edge("n", "b")["fan_in_node"] = fan_in
         assert types(events(made, kind, {})) == ["final"]
 
     def test_branch_invoke(self, broken_branch: Callable[..., StateGraph]) -> None:

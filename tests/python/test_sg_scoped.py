@@ -45,6 +45,11 @@ class TestRun:
         assert made.execute_scoped({}, START, END) == {"trail": ["a", "b", "c", "d"]}
         assert made.execute_scoped(initial_state={}, entry_point="d", exit_point=END) == {"trail": ["d"]}
 
+    @pytest.mark.parametrize("run", [None, 0, "", []])
+    def test_falsy_function(self, run: Any) -> None:
+        """SG-14, SG-82: passed through."""
+        assert chain("a", "b", run=run).execute_scoped({"x": 1}, "a", END) == {"x": 1}
+
     def test_returns_a_copy(self) -> None:
         """SG-83: a new object of the same type."""
         given = collections.OrderedDict(x=1)

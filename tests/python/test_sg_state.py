@@ -176,9 +176,11 @@ class TestCopies:
             live: list[Any] = []
             failing = single(lambda state, live=live: live.append(state) or 1 / 0)
             assert events(failing, kind, {"x": 1})[-1]["state"] is not live[0]
+            good = single(lambda state, live=live: live.append(state) or {})
+            assert all(event["state"] is not live[-1] for event in events(good, kind, {"x": 1}))
             stopping = single(lambda state, live=live: live.append(state) or {})
             stopping.compile(interrupt_after=["n"], checkpointer=MemoryCheckpointer())
-            assert events(stopping, kind, {"x": 1})[-1]["state"] is not live[1]
+            assert events(stopping, kind, {"x": 1})[-1]["state"] is not live[-1]
 
     def test_scoped_copies(self) -> None:
         """SG-49, SG-83: state shallow, config not at all."""

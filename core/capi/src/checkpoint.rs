@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tea_core::checkpoint::Checkpoint;
+use tea_core::checkpoint::{Checkpoint, CheckpointError};
 use tea_core::host::When;
 use tea_core::value::{Map, Value};
 
@@ -37,20 +37,23 @@ pub unsafe extern "C" fn tea_checkpoint_encode(
 }
 
 /// Checks a document in the engine's JSON format and hands it out as a JSON map of `state`, `node`, `config`,
-/// `timestamp`, `version` and, if known, `interrupt`. `path` is for the error.
+/// `timestamp`, `version` and, if known, `interrupt`. The error says only what is wrong, not where: the caller
+/// knows the file.
 ///
 /// # Safety
 /// The texts are valid, `out` is a buffer, `err` NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tea_checkpoint_decode(
     json: tea_str,
-    path: tea_str,
     out: *mut tea_buffer,
     err: *mut *mut tea_error,
 ) -> tea_status {
     // SAFETY: the caller's promise.
     let body = || unsafe {
-        let checkpoint = Checkpoint::from_json(json.bytes("json")?, path.text("path")?)?;
+        let checkpoint = Checkpoint::from_json(json.bytes("json")?, "").map_err(|error| match error {
+            CheckpointError::Corrupt { reason, .. } => Failed::new(TEA_ERR_CORRUPT, reason),
+            other => other.into(),
+        })?;
         let mut map = Map::new();
         map.insert("state".into(), Value::map(checkpoint.state));
         map.insert("node".into(), checkpoint.node.into());

@@ -97,6 +97,8 @@ pub enum tea_item_kind {
     TEA_ITEM_RAISE = 14,
     /// The run stands on `node`, which is not in the graph.
     TEA_ITEM_UNKNOWN_NODE = 15,
+    /// Nothing to do but to look for signals. Answer DONE.
+    TEA_ITEM_PAUSE = 16,
 }
 
 /// Details of an item. Texts are valid until the next step of the cursor.
@@ -479,6 +481,7 @@ fn kind_of(item: &Item) -> tea_item_kind {
         Item::Store { .. } => TEA_ITEM_STORE,
         Item::Launch { .. } => TEA_ITEM_LAUNCH,
         Item::Wait => TEA_ITEM_WAIT,
+        Item::Pause => TEA_ITEM_PAUSE,
         Item::Outcome(_) => TEA_ITEM_OUTCOME,
         Item::Raise(RaiseError::Unchanged(_)) => TEA_ITEM_RAISE,
         Item::Raise(RaiseError::UnknownNode(_)) => TEA_ITEM_UNKNOWN_NODE,
@@ -546,7 +549,7 @@ fn details(item: &Item) -> tea_item {
             Event::Final { output } => details.flag = u32::from(*output),
             Event::Interrupt { .. } => {}
         },
-        Item::Call { .. } | Item::Condition { .. } | Item::Wait | Item::Done => {}
+        Item::Call { .. } | Item::Condition { .. } | Item::Wait | Item::Pause | Item::Done => {}
     }
     details
 }

@@ -222,7 +222,7 @@ impl Driver {
                         other => other,
                     }
                 }
-                Item::Store { .. } | Item::Outcome(_) => Answer::Done,
+                Item::Store { .. } | Item::Outcome(_) | Item::Pause => Answer::Done,
             };
         }
     }

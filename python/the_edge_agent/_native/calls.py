@@ -15,6 +15,9 @@ STATE_ONLY = 1
 ANY = 2
 
 _VARIADIC = 0x04 | 0x08  # *args, **kwargs
+# A default that Python supplies by itself.
+_LEFT_OUT = object()
+
 _NAMES = ("state", "config", "node", "graph", "parallel_results")
 
 
@@ -48,19 +51,20 @@ class _Plan:
         self.named = named
         # Names that are always there, if there are no others: the call needs no look at the state.
         always = not self.rest and all(name in _NAMES[:4] for name, _, _ in named)
-        self.simple = tuple(name for name, _, _ in named) if always else ()
+        self.simple = tuple(name for name, _, _ in named) if always else None
 
     def _of_code(self, function: FunctionType, named: list[tuple[str, bool, Any]]) -> None:
+        # Defaults are left to Python, which takes those of the moment of the call.
         code = function.__code__
         positional = code.co_varnames[: code.co_argcount]
-        defaults = function.__defaults__ or ()
-        first = len(positional) - len(defaults)
+        first = len(positional) - len(function.__defaults__ or ())
         for index, name in enumerate(positional):
-            has = index >= first
-            named.append((name, has, defaults[index - first] if has else None))
+            if name in _NAMES or index < first:
+                named.append((name, index >= first, _LEFT_OUT))
         keywords = function.__kwdefaults__ or {}
         for name in code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]:
-            named.append((name, name in keywords, keywords.get(name)))
+            if name in _NAMES or name not in keywords:
+                named.append((name, name in keywords, _LEFT_OUT))
 
     def _of_signature(self, function: Any, named: list[tuple[str, bool, Any]]) -> None:
         import inspect
@@ -103,7 +107,7 @@ def invoke(
     if plan is ANY:
         plan = prepared[0] = _Plan(function)
     available = {"state": state, "config": config, "node": node, "graph": graph}
-    if plan.simple:
+    if plan.simple is not None:
         return function(**{name: available[name] for name in plan.simple})
     if results and "parallel_results" in state:
         available["parallel_results"] = state["parallel_results"]
@@ -112,7 +116,8 @@ def invoke(
         if name in available:
             arguments[name] = available[name]
         elif has_default:
-            arguments[name] = default
+            if default is not _LEFT_OUT:
+                arguments[name] = default
         else:
             raise ValueError(f"Required parameter '{name}' not provided for function '{function.__name__}'")
     if plan.rest:

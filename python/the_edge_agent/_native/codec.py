@@ -20,7 +20,11 @@ TAG = "$tea"
 def encode(value: Any, root: str) -> str:
     """JSON text of a value. Raises TypeError with path and type for what has no JSON form, as in
     `state.docs[3].handle: _io.TextIOWrapper`."""
-    return json.dumps(_tagged(value, root), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        tagged = _tagged(value, root)
+    except RecursionError:
+        raise ValueError(f"{root} refers to itself, or is nested too deeply for JSON") from None
+    return json.dumps(tagged, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _tagged(value: Any, path: str) -> Any:

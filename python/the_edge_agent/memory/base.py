@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from the_edge_agent.memory._availability import has_package
 from the_edge_agent.memory._results import Result, failure
+
+Backend = TypeVar("Backend", bound="LTMBackend")
+Transaction = TypeVar("Transaction", bound="LTMTransaction")
 
 
 class LTMBackend(ABC):
@@ -61,7 +64,7 @@ class LTMBackend(ABC):
         """Return a transaction that collects writes and applies them at commit."""
         return LTMTransaction(self)
 
-    def __enter__(self) -> LTMBackend:
+    def __enter__(self: Backend) -> Backend:
         return self
 
     def __exit__(self, *exc_info: object) -> Literal[False]:
@@ -138,7 +141,7 @@ class LTMTransaction:
                 failed.append(result)
         return failed
 
-    def __enter__(self) -> LTMTransaction:
+    def __enter__(self: Transaction) -> Transaction:
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> Literal[False]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -58,7 +59,7 @@ class EntityHierarchy:
         self._pool_size = pool_size
         self._echo = echo
         self._auto_migrate = auto_migrate
-        self._lock = threading.Lock()
+        self._lock: AbstractContextManager[Any] = threading.Lock()
         self._closed = False
         self._initialized = False
         self._engine: sa.Engine | None = None
@@ -72,11 +73,16 @@ class EntityHierarchy:
                 self._open()
 
     @classmethod
-    def on_engine(cls, levels: Sequence[str], engine: sa.Engine) -> EntityHierarchy:
-        """Make a hierarchy in the database of an engine, which the caller closes. SQLite connections of the
-        engine must have foreign keys on."""
+    def on_engine(
+        cls, levels: Sequence[str], engine: sa.Engine, lock: AbstractContextManager[Any]
+    ) -> EntityHierarchy:
+        """Make a hierarchy in the database of an engine, which the caller closes, under the caller's lock.
+
+        SQLite connections of the engine must have foreign keys on.
+        """
         made = cls(levels, str(engine.url), lazy=True)
         made._owns_engine = False
+        made._lock = lock
         made._engine = engine
         with made._lock:
             made._open()

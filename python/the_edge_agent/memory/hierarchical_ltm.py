@@ -67,12 +67,13 @@ class HierarchicalLTMBackend(LTMBackend):
 
     ``catalog_url`` is a SQLAlchemy URL, ``storage_uri`` a directory or fsspec URI for values whose JSON is
     longer than ``inline_threshold`` bytes, ``hierarchy_levels`` the level names, root first, and
-    ``hierarchy_defaults`` ids for levels that a caller leaves out. ``index_config`` has ``row_group_size`` and
-    ``compression`` of the Parquet index files, ``performance_config`` the number of ``threads`` that read
-    blobs. ``cache_path`` is the directory for entries without an entity. ``lazy`` connects at the first use.
+    ``hierarchy_defaults`` ids for levels that a caller leaves out. ``index_config`` has ``row_group_size``
+    and ``compression`` of the Parquet index files, ``performance_config`` the number of ``threads`` that
+    read blobs. ``cache_path`` is the directory for entries without an entity. ``lazy`` connects at the first
+    use.
 
-    A value, its owner and its former blob change together: after a crash every catalog row is complete, and at
-    most a blob without a row is left, which ``cleanup_orphans`` removes.
+    A value, its owner and its former blob change together: after a crash every catalog row is complete, and
+    at most a blob without a row is left, which ``cleanup_orphans`` removes.
 
     Raises ``ImportError`` without fsspec or SQLAlchemy, ``ValueError`` for bad levels, and the driver's error
     when the database cannot be reached.
@@ -138,7 +139,7 @@ class HierarchicalLTMBackend(LTMBackend):
             self._fs = fsspec.core.url_to_fs(self._storage_uri)[0]
             engine = _sql.make_engine(self._catalog_url, self._pool_size, foreign_keys=True)
             try:
-                hierarchy = EntityHierarchy.on_engine(self._hierarchy_levels, engine)
+                hierarchy = EntityHierarchy.on_engine(self._hierarchy_levels, engine, self._lock)
                 self._entries = self._define(engine.dialect)
                 _sql.create_tables(engine, self._entries.metadata)
             except BaseException:
@@ -180,6 +181,8 @@ class HierarchicalLTMBackend(LTMBackend):
             return work()
         except _Refused as refused:
             return refused.result
+        except StorageError as error:
+            return failure(f"Failed to read blob: {error}", "storage_error")
         except exc.OperationalError as error:
             kind = "connection_timeout" if "timeout" in str(error).lower() else "connection_error"
             return failure(f"Database error: {error}", kind)
@@ -192,11 +195,17 @@ class HierarchicalLTMBackend(LTMBackend):
             return work(conn)
 
     def _write(self, work: Callable[[sa.Connection], Any]) -> Any:
+        from sqlalchemy.exc import IntegrityError
+
         from the_edge_agent.memory import _sql
 
         engine, _ = self._open()
         with self._lock:
-            return _sql.in_transaction(engine, work, reads_first=True)
+            try:
+                return _sql.in_transaction(engine, work, reads_first=True)
+            except IntegrityError:
+                # Another process has written the same new key first; look again.
+                return _sql.in_transaction(engine, work, reads_first=True)
 
     # Entities and paths
 
@@ -340,12 +349,10 @@ class HierarchicalLTMBackend(LTMBackend):
         """Remove the blob of a failed store; return what the store reports."""
         if blob_path is None:
             return error
-        left = not self._remove_blob(blob_path)
+        left = {} if self._remove_blob(blob_path) else {"orphaned_blob": blob_path}
         if isinstance(error, _Refused):
             return error
-        if left:
-            logger.warning("The blob %s is left without a catalog row", blob_path)
-        return _Refused(failure(f"Catalog failed: {error}", "catalog_error", orphaned_blob=blob_path))
+        return _Refused(failure(f"Catalog failed: {error}", "catalog_error", **left))
 
     def _remove_blob(self, path: str) -> bool:
         try:
@@ -503,8 +510,8 @@ class HierarchicalLTMBackend(LTMBackend):
 
         ``{"success", "entries": [{"key", "value", "metadata", "entity_id", "created_at", "updated_at"}],
         "total_count", "has_more"}``. With ``allowed_ancestors`` (full ids) the entity or something above it
-        must be in the list, else ``auth_failed``; an empty list allows nothing. The value of an unreadable blob
-        is None; expired entries are left out.
+        must be in the list, else ``auth_failed``; an empty list allows nothing. The value of an unreadable
+        blob is None; expired entries are left out.
         """
 
         def work() -> Result:
@@ -566,8 +573,8 @@ class HierarchicalLTMBackend(LTMBackend):
     ) -> Result:
         """Find entries whose JSON text contains ``query`` (letter case is ignored), newest first.
 
-        Results also have ``entity_id``; ``score`` is 0.0. ``limit`` counts entries that meet both conditions; a
-        negative one means all.
+        Results also have ``entity_id``; ``score`` is 0.0. ``limit`` counts entries that meet both conditions;
+        a negative one means all.
         """
 
         def work() -> Result:

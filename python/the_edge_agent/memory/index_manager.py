@@ -85,8 +85,8 @@ def update_indexes(
 ) -> Result:
     """Record that an entry was added to an entity or removed from it.
 
-    ``operation`` is ``add`` (one more delta file) or ``remove`` (a tombstone); ``ancestors`` are full ids, root
-    first, that become directories. ``{"success": True, "path": file}`` or a failure.
+    ``operation`` is ``add`` (one more delta file) or ``remove`` (a tombstone); ``ancestors`` are full ids,
+    root first, that become directories. ``{"success": True, "path": file}`` or a failure.
     """
     if not PYARROW_AVAILABLE:
         return _missing()
@@ -130,9 +130,9 @@ def _merge(fs: Any, directory: str, deltas: list[str]) -> tuple[list[Row], list[
             merged[row["entry_id"]] = row
     tombstones = _read_if_there(fs, f"{directory}/{_TOMBSTONES}")
     for tombstone in tombstones:
-        row = merged.get(tombstone["entry_id"])
+        found = merged.get(tombstone["entry_id"])
         # An entry that was stored again after its removal is alive.
-        if row is not None and row["created_at"] <= tombstone["deleted_at"]:
+        if found is not None and found["created_at"] <= tombstone["deleted_at"]:
             del merged[tombstone["entry_id"]]
     return list(merged.values()), tombstones
 

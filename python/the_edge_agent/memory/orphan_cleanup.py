@@ -96,7 +96,7 @@ def cleanup_on_engine(
 
 
 def _normal(fs: Any, uri: str) -> str:
-    """One spelling for each file: without scheme, absolute, and without symbolic links where there are any."""
+    """One spelling for each file: without scheme, absolute and without symbolic links."""
     path: str = fs._strip_protocol(uri)
     if "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
         return os.path.realpath(path)

@@ -22,7 +22,7 @@ from the_edge_agent.memory.query.duckdb import CircuitBreaker
 @pytest.fixture
 def engine() -> Iterator[DuckDBQueryEngine]:
     with DuckDBQueryEngine() as made:
-        yield made  # type: ignore[misc]
+        yield made
 
 
 def test_breaker_opens_and_recovers() -> None:

@@ -12,6 +12,9 @@ use crate::host::{Host, LogLevel, Query, When};
 use crate::state::State;
 use crate::value::{Map, Value};
 
+/// How many moves a step makes without an item before it pauses.
+const MAX_TURNS: u32 = 100_000;
+
 /// Where a run begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -237,6 +240,7 @@ impl Cursor {
     /// say now.
     pub fn step(&mut self, mut answer: Answer, live: Live) -> Result<Item, StepError> {
         self.live = live;
+        let mut turns = 0;
         loop {
             let item = match &mut self.phase {
                 Phase::Begin(start) => {
@@ -320,6 +324,11 @@ impl Cursor {
                 return Ok(item);
             }
             answer = Answer::Done;
+            // A cycle of nodes without functions must not keep the host from its signals.
+            turns += 1;
+            if turns == MAX_TURNS {
+                return Ok(Item::Pause);
+            }
         }
     }
 
@@ -336,6 +345,9 @@ impl Cursor {
                 } else if interrupt != Some(When::Before) && self.stops(When::After)? {
                     Phase::Leave
                 } else {
+                    if let Some(error) = self.count_step() {
+                        return Ok(Some(error));
+                    }
                     Phase::Call
                 }
             }

@@ -88,6 +88,8 @@ pub enum Item {
         /// The node that launches it.
         from: NodeId,
     },
+    /// Nothing to do but to look for signals: many nodes without functions went by. Answer [`Answer::Done`].
+    Pause,
     /// Nothing to do until a branch reports: wait (see [`Cursor::mailbox`]), then answer [`Answer::Done`].
     Wait,
     /// The run failed. With `raise_exceptions` the host raises `raised`, caused by `failure`'s object; without

@@ -89,7 +89,11 @@ impl Cursor {
             other => return Err(wrong(&other, "the value or the target of the condition")),
         };
         match next {
-            Some(next) => self.go(next),
+            Some(next) => {
+                // The host may have made up the name just now.
+                self.refresh();
+                self.go(next);
+            }
             None => self.phase = Phase::Route { edge: index + 1 },
         }
         Ok(None)

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 Result = dict[str, Any]
+Engine = TypeVar("Engine", bound="QueryEngine")
 
 
 @dataclass
@@ -105,7 +106,7 @@ class QueryEngine(ABC):
         """Return ``{"success": True, "extensions": [names]}``."""
         return {"success": True, "extensions": []}
 
-    def __enter__(self) -> QueryEngine:
+    def __enter__(self: Engine) -> Engine:
         return self
 
     def __exit__(self, *exc_info: object) -> Literal[False]:
