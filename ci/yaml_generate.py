@@ -16,12 +16,25 @@ WORDS = (
     "2024-01-31T10:20:30+24:00 2024-01-31T10:20:30+23:59 2024-01-31T10:20:30.Z 2024-1-2T3:04:05"
 ).split()
 
+# Words that can stand anywhere and make a value.
+SAFE_WORDS = [
+    word
+    for word in WORDS
+    if word[0] not in "!&*?:@`%{,.=<-" and not set(word) & set("{}?,") and not word.startswith(("2024-02-30", "0000", "2024-01-31T25", "0b_", "0x_"))
+    and not word.endswith("+24:00")
+]  # fmt: skip
+
 PHRASES = [
     "two words", "2024-01-31 10:20:30", "2024-01-31 10:20:30 Z", "2024-01-31  10:20:30.5 -03:30", "a: b", "k: v: w", "text # no",
     "text #comment", "a  b", "tab\there", "ends with tab\t", "- item", "? key", "it's", 'say "x"', "back\\slash", "a, b", "[x", "x]",
     "{x", "x}", "}", "!tag x", "&anchor x", "a &b", "a *b", "a !c", "| x", "> x", "% x", "a:", ":", "-", "?", "", " ", "#", "a: ",
     "\u2028", "a\u2028b", "x\x85y", "a\xa0b", "\ufeff", "a\ufeffb", "--- x", "... x", "1 2", "0 ", "<<: x", "= =", "12 # c",
 ]
+
+SAFE = [
+    "two words", "a#b", "it's", "x: y".replace(" ", ""), "2024-01-31 10:20:30", "hello world # comment", "back\\slash", "say \"x\"",
+    "f(x) = y", "3 apples", "http://localhost:80/a=c", "ends with colon:x", "a-b", "C:\\dir", "50%", "me@example.com", "é à ü",
+]  # fmt: skip
 
 ESCAPES = [
     "\\n", "\\t", "\\0", "\\x41", "\\u00e9", "\\U0001F642", "\\e", "\\_", "\\N", "\\L", "\\P", "\\/", "\\\\", '\\"', "\\ ", "\\\t",
@@ -45,10 +58,14 @@ class Generator:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.anchors: list[str] = []
+        # A tame document keeps to what mostly loads; only then do its finer points come to be compared.
+        self.tame = False
+        self.names = 0
 
     def document(self) -> str:
         """A document; about one in three is damaged at random places."""
         self.anchors = []
+        self.tame = self.random.random() < 0.6
         pick = self.random.random()
         if pick < 0.15:
             text = self.wrapped_scalar()
@@ -56,11 +73,11 @@ class Generator:
             text = self.flow(0) + self.chance(0.8, "\n", "")
         else:
             text = self.block(0, 0)
-        if self.random.random() < 0.15:
+        if self.random.random() < (0.04 if self.tame else 0.15):
             text = self.framed(text)
         if self.random.random() < 0.05:
             text = text.replace("\n", self.random.choice(["\r\n", "\r", "\x85", "\u2028"]))
-        if self.random.random() < 0.33:
+        if self.random.random() < (0.1 if self.tame else 0.5):
             text = self.damaged(text)
         return text
 
@@ -121,6 +138,12 @@ class Generator:
         return str(self.random.choice([2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 2**64, 10**30, 0]))
 
     def plain(self) -> str:
+        if self.tame and self.random.random() < 0.9:
+            if self.random.random() < 0.3:
+                return self.random.choice(SAFE)
+            if self.random.random() < 0.2:
+                return " ".join(self.random.choice(SAFE) for _ in range(self.random.randint(2, 6)))
+            return self.random.choice(SAFE_WORDS)
         pick = self.random.random()
         if pick < 0.45:
             return self.random.choice(WORDS)
@@ -136,7 +159,8 @@ class Generator:
         for _ in range(self.random.randint(0, 4)):
             pick = self.random.random()
             if double and pick < 0.35:
-                parts.append(self.random.choice(ESCAPES if self.random.random() < 0.3 else ESCAPES[:17]))
+                odd = not self.tame and self.random.random() < 0.3
+                parts.append(self.random.choice(ESCAPES if odd else ESCAPES[:17]))
             elif pick < 0.45:
                 parts.append(self.chance(0.5, " ", "") + "\n" * self.random.randint(1, 3) + " " * self.random.randint(0, indent + 2))
             else:
@@ -147,7 +171,19 @@ class Generator:
         quote = '"' if double else "'"
         return quote + "".join(parts) + quote
 
+    def tame_block_scalar(self, indent: int) -> str:
+        depth = " " * (indent + 2)
+        lines = [depth + self.random.choice(["", "", "", "  ", "\t"]) + self.plain() for _ in range(self.random.randint(1, 6))]
+        for _ in range(self.random.randint(0, 3)):
+            lines.insert(self.random.randint(0, len(lines)), self.random.choice(["", "", depth, depth + " "]))
+        header = self.random.choice("|>") + self.random.choice(["", "", "-", "+", "2", "2-", "+2"]) + self.chance(0.1, " # c", "")
+        if not header.strip("|>-+ #c").isdigit():
+            lines.insert(0, depth + "first")
+        return header + "\n" + "\n".join(lines) + "\n" * self.random.randint(1, 3)
+
     def block_scalar(self, indent: int) -> str:
+        if self.tame:
+            return self.tame_block_scalar(indent)
         header = self.random.choice("|>") + self.random.choice(["", "", "", "-", "+", "2", "1", "2-", "+1", "-3", "0", "x", "-+", "10"])
         header += self.random.choice(["", "", "", " # comment", " ", "#x", " x"])
         depth = " " * (indent + self.random.choice([1, 2, 2, 2, 4, 0]))
@@ -170,16 +206,17 @@ class Generator:
 
     def properties(self) -> str:
         out = ""
-        if self.random.random() < 0.06:
-            name = self.random.choice("abcd") if self.random.random() < 0.5 else f"n{len(self.anchors)}"
+        if self.random.random() < 0.06 and not (self.tame and len(self.anchors) > 20):
+            self.names += 1
+            name = self.random.choice("abcd") if self.random.random() < 0.5 and not self.tame else f"n{self.names}"
             self.anchors.append(name)
             out += f"&{name} "
-        if self.random.random() < 0.05:
+        if self.random.random() < (0 if self.tame else 0.05):
             out = self.random.choice(TAGS) + " " + out if self.random.random() < 0.5 else out + self.random.choice(TAGS) + " "
         return out
 
     def alias(self) -> str:
-        return "*" + (self.random.choice(self.anchors) if self.anchors and self.random.random() < 0.95 else "undefined")
+        return "*" + (self.random.choice(self.anchors) if self.anchors and self.random.random() < 0.95 else "undefined" if not self.tame else (self.anchors or ["x"])[0])
 
     def scalar(self, indent: int) -> str:
         if self.anchors and self.random.random() < 0.1:
@@ -217,26 +254,27 @@ class Generator:
         for _ in range(self.random.randint(0, 4)):
             pick = self.random.random()
             value = self.flow(depth + 1)
-            if is_map if pick < 0.85 else not is_map:
-                mark = self.random.choice([": ", ": ", ": ", ":", " : ", " :", ":\n "])
-                key = "<<" if self.random.random() < 0.06 else self.flow(depth + 2)
+            if is_map if pick < 0.85 or self.tame else not is_map:
+                mark = ": " if self.tame else self.random.choice([": ", ": ", ": ", ":", " : ", " :", ":\n "])
+                key = "<<" if self.random.random() < 0.06 and not self.tame else self.quoted(0).replace("\n", "") if self.tame else self.flow(depth + 2)
                 items.append(self.chance(0.06, "? ", "") + key + mark + value)
             else:
                 items.append(value)
         mark = self.random.choice([",", ", ", ", ", " , ", ",\n  "])
-        body = gap() + mark.join(items) + gap() + self.chance(0.1, ",", "")
+        body = gap() + mark.join(items) + gap() + (self.chance(0.1, ",", "") if items or not self.tame else "")
         return self.properties() + ("{" + body + "}" if is_map else "[" + body + "]")
 
     def value(self, indent: int, depth: int, after: str) -> str:
         """What follows `- ` or `key:`; ends with a line break."""
         pick = self.random.random()
-        tail = self.random.choice(["\n", "\n", "\n", "\n", " # c\n", "  \n", "\n\n", "\n# c\n", "\t\n" if self.random.random() < 0.1 else "\n"])
+        odd = not self.tame and self.random.random() < 0.1
+        tail = self.random.choice(["\n", "\n", "\n", "\n", " # c\n", "  \n", "\n\n", "\n# c\n", "\t\n" if odd else "\n"])
         if depth < 4 and pick < 0.3:
             step = self.random.choice([2, 2, 2, 1, 4])
             child = self.block(indent + (0 if after == ":" and self.random.random() < 0.2 else step), depth + 1)
             if after == "-" and self.random.random() < 0.5:
                 return " " * (step - 1) + child[indent + step :]
-            return self.chance(0.1, " " + self.properties(), "") + tail + child
+            return (" " + self.properties() if self.random.random() < 0.1 else "") + tail + child
         if pick < 0.42:
             return " " + self.properties() + self.block_scalar(indent)
         if pick < 0.55:
@@ -245,7 +283,7 @@ class Generator:
             return tail
         if pick < 0.66 and self.anchors:
             return " " + self.alias() + tail
-        return self.random.choice([" ", " ", " ", "  ", "\t" if self.random.random() < 0.1 else " "]) + self.scalar(indent) + tail
+        return self.random.choice([" ", " ", " ", "  ", "\t" if odd else " "]) + self.scalar(indent) + tail
 
     def block(self, indent: int, depth: int) -> str:
         pad = " " * indent
@@ -260,14 +298,17 @@ class Generator:
                 names = ", ".join("*" + self.random.choice(self.anchors) for _ in range(self.random.randint(1, 3)))
                 out.append(f"{pad}<<: " + (f"[{names}]" if "," in names or self.random.random() < 0.3 else names) + "\n")
             elif pick < 0.15:
-                out.append(f"{pad}? " + self.value(indent, depth, "-") + self.chance(0.8, f"{pad}:" + self.value(indent, depth, "-"), ""))
+                key = " " + self.scalar(9) + "\n" if self.tame else self.value(indent, depth, "-")
+                out.append(f"{pad}?" + key + self.chance(0.8, f"{pad}:" + self.value(indent, depth, "-"), ""))
             elif pick < 0.45:
                 # A map under an anchor, to be merged or repeated further down.
-                name = self.random.choice("abcdefgh")
-                self.anchors.append(name)
+                self.names += 1
+                name = f"m{self.names}"
+                if self.random.random() < (0.2 if self.tame else 0.7):
+                    self.anchors.append(name)
                 body = self.chance(0.5, f" {{k: {self.plain()}, {self.random.choice('kxyz')}: {self.scalar(0)}}}\n", "\n" + self.block(indent + 2, depth + 2))
                 out.append(f"{pad}{self.random.choice('abcdexyz')}: &{name}{body}")
             else:
-                key = self.random.choice("abcdexyz") if pick < 0.8 else self.scalar(indent)
+                key = self.random.choice("abcdexyz") if pick < 0.8 else self.random.choice(SAFE_WORDS) if self.tame else self.scalar(indent)
                 out.append(pad + key + self.random.choice([":", ":", ":", " :"]) + self.value(indent, depth, ":"))
         return "".join(out)

@@ -161,7 +161,8 @@ impl<'a> Composer<'a> {
                 }
                 TokenKind::Directive(Directive::Yaml(true)) => version = true,
                 TokenKind::Directive(Directive::Tag(handle, prefix)) => {
-                    if self.handles.insert(handle, prefix).is_some() {
+                    let first = self.handles.insert(handle, prefix);
+                    if first.is_some() {
                         let problem = format!("a second %TAG directive for {handle}");
                         return fail(YamlErrorKind::Parser, mark, problem);
                     }
@@ -353,7 +354,7 @@ impl<'a> Composer<'a> {
             });
         }
         if !next_is!(self, TokenKind::BlockEnd) {
-            return self.expected("in a list", begin, "'-' at the indentation of the list, or its end");
+            return self.expected("in a list", begin, "'-' at the indentation of the list");
         }
         self.scanner.take()?;
         Ok(items)
@@ -386,11 +387,12 @@ impl<'a> Composer<'a> {
             pairs.push((key, value));
         }
         if !next_is!(self, TokenKind::BlockEnd) {
-            return self.expected(
-                "in a mapping",
-                begin,
-                "a key at the indentation of the mapping, or its end",
-            );
+            let what = if next_is!(self, TokenKind::Scalar(..)) {
+                "a key at the indentation of the mapping (quote the value before it if it is one text)"
+            } else {
+                "a key at the indentation of the mapping"
+            };
+            return self.expected("in a mapping", begin, what);
         }
         self.scanner.take()?;
         Ok(pairs)

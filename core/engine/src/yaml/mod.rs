@@ -13,8 +13,6 @@ mod scalar_values;
 mod scalars;
 mod scanner;
 mod tags;
-#[cfg(test)]
-mod tests;
 mod text;
 mod timestamp;
 
