@@ -227,7 +227,7 @@ fn errors_say_where_and_what() {
         assert_eq!((error.kind, error.mark), (kind, Mark { line, column }), "{text:?}: {error}");
         assert!(error.problem.contains(part), "{text:?}: {error}");
     }
-    let error = refused("x:\n  - {a: 1\n  - b\n").in_file("agent.yaml");
+    let error = refused("x:\n  - {a: 'v'\n  - b\n").in_file("agent.yaml");
     assert_eq!(
         error.to_string(),
         "agent.yaml: line 3, column 3: expected ',' or '}', found '-' (in a mapping '{...}' that begins at line 2, column 5)"
