@@ -7,6 +7,7 @@
 //! - [`graph`]: nodes, edges, settings;
 //! - [`run`]: the step machine that a host pulls;
 //! - [`checkpoint`]: what is kept of a run at an interrupt.
+//! - [`yaml`]: how agent files are read.
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
@@ -15,3 +16,4 @@ pub mod host;
 pub mod run;
 pub mod state;
 pub mod value;
+pub mod yaml;
