@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
+from .opik_exporter import OpikExporter
 
 __all__ = ["OpikExporter"]
-
-OpikExporter: Any
-try:
-    from .opik_exporter import OpikExporter
-except ImportError:
-    OpikExporter = None

@@ -39,6 +39,7 @@ _MODULES = {
     ),
     "sqlite": ("SQLiteBackend",),
     "sqlalchemy_backend": ("SQLAlchemyBackend",),
+    "postgres": ("PostgresBackend",),
     "catalog": (
         "CatalogBackend",
         "compute_content_hash",

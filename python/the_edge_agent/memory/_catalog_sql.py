@@ -329,6 +329,8 @@ class SQLCatalog(ABC):
     def _write_records(self, records: list[Entry]) -> None:
         if not records:
             return
+        # One order for all writers, so that two batches cannot wait for each other's rows.
+        records = sorted(records, key=lambda record: str(record["key"]))
         with self._transaction(write=True) as cursor:
             known = {_cells(row)[0] for row in self._by_keys(cursor, "key", [r["key"] for r in records])}
             updates = [self._update_row(r) for r in records if r["key"] in known]

@@ -215,6 +215,7 @@ def create_ltm_backend(backend_type: str = "sqlite", **kwargs: Any) -> Any:
 def _register_own_backends() -> None:
     here = "the_edge_agent.memory"
     _backends.add("sqlite", f"{here}.sqlite:SQLiteBackend")
+    _backends.add("postgres", f"{here}.postgres:PostgresBackend")
     if has_package("sqlalchemy"):
         _backends.add("sqlalchemy", f"{here}.sqlalchemy_backend:SQLAlchemyBackend")
     _backends.add("duckdb", f"{here}.duckdb_ltm:DuckDBLTMBackend")

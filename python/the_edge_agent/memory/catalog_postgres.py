@@ -76,10 +76,11 @@ class PostgresCatalog(SQLCatalog):
             yield cursor
 
     def _insert_sql(self) -> str:
-        # Two processes may insert one key at once; the later one updates.
+        # Two processes may insert one key at once; the later one updates. The id follows from the key, and
+        # its index is the first in which the database meets the other row.
         columns = ("content_hash", "storage_uri", "byte_size", "inlined_value", "metadata", "expires_at")
         changes = ", ".join(f"{c} = EXCLUDED.{c}" for c in (*columns, "updated_at"))
-        return super()._insert_sql() + f" ON CONFLICT (key) DO UPDATE SET {changes}"
+        return super()._insert_sql() + f" ON CONFLICT (id) DO UPDATE SET {changes}"
 
     def _rows(self, cursor: Cursor) -> Iterator[Any]:
         yield from cursor.fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from collections.abc import Callable, Sequence
@@ -381,25 +382,21 @@ class EntityHierarchy:
         c = self._closure.c
         here, there = (c.descendant_id, c.ancestor_id) if up else (c.ancestor_id, c.descendant_id)
         statement = (
-            sa.select(*self._plain_columns(), c.depth)
+            sa.select(*self._entities.c, c.depth)
             .join_from(self._closure, self._entities, e.id == there)
             .where(here == full, c.depth > 0)
             .order_by(c.depth, e.entity_type, e.entity_id)
         )
-        return self._read(lambda conn: _relatives_of(conn.execute(statement)))
 
-    def _plain_columns(self) -> list[Any]:
-        """Columns of an entity, JSON and times of SQLite as the text they are.
+        def work(conn: sa.Connection) -> list[dict[str, Any]]:
+            rows = conn.execute(statement)
+            if conn.dialect.name == "sqlite":
+                # The driver's own rows: subtrees are large, and SQLAlchemy's row objects and column types
+                # would cost as much as the query itself.
+                return _relatives_from_text(rows.cursor)
+            return _relatives_of(rows)
 
-        Subtrees are large; decoding them row by row through column types would cost more than the query.
-        """
-        import sqlalchemy as sa
-
-        assert self._engine is not None
-        columns = list(self._entities.c)
-        if self._engine.dialect.name != "sqlite":
-            return columns
-        return [sa.type_coerce(column, sa.String()).label(column.name) for column in columns]
+        return self._read(work)
 
     def ancestors_in(self, conn: sa.Connection, full_id: str) -> list[str]:
         """Return the full ids above an entity, nearest first, in a transaction of the caller."""
@@ -644,24 +641,30 @@ def _entity(row: Any) -> dict[str, Any]:
 
 
 def _relatives_of(rows: Any) -> list[dict[str, Any]]:
-    def metadata_of(stored: Any) -> Any:
-        if not stored or stored == "{}":
-            return {}
-        return json.loads(stored) if isinstance(stored, str) else stored
+    """Build the dictionaries of a subtree from rows with decoded columns."""
+    return [{**_entity(row), "depth": row[7]} for row in rows]
 
-    def time_of(stored: Any) -> Any:
-        return datetime.fromisoformat(stored) if isinstance(stored, str) else stored
 
-    return [
-        {
-            "id": full,
-            "entity_type": kind,
-            "entity_id": name,
-            "parent_id": parent,
-            "metadata": metadata_of(metadata),
-            "created_at": time_of(created),
-            "updated_at": time_of(updated),
-            "depth": depth,
-        }
-        for full, kind, name, parent, metadata, created, updated, depth in rows
-    ]
+def _relatives_from_text(rows: Any) -> list[dict[str, Any]]:
+    """Do the same from SQLite's own rows, whose JSON and times are text."""
+    load, moment = json.loads, datetime.fromisoformat
+    # Building many dictionaries would start one useless collection after the other.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return [
+            {
+                "id": full,
+                "entity_type": kind,
+                "entity_id": name,
+                "parent_id": parent,
+                "metadata": load(metadata) or {} if metadata and metadata != "{}" else {},
+                "created_at": moment(created) if created else None,
+                "updated_at": moment(updated) if updated else None,
+                "depth": depth,
+            }
+            for full, kind, name, parent, metadata, created, updated, depth in rows
+        ]
+    finally:
+        if collecting:
+            gc.enable()

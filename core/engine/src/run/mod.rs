@@ -21,12 +21,14 @@
 //! - `cursor`: the machine up to a node's result;
 //! - `route`: leaving a node;
 //! - `branch`: launching branches and joining them;
+//! - `program`: nodes whose work the engine does itself;
 //! - `event`: the events as values;
 //! - `record`: the log records.
 
 mod branch;
 mod cursor;
 mod event;
+mod program;
 mod record;
 mod route;
 #[cfg(test)]
@@ -37,6 +39,7 @@ use thiserror::Error;
 pub use branch::Mailbox;
 pub use cursor::{Cursor, Options, Scope, Start};
 pub use event::Event;
+pub use program::{Choose, Program, Request, Running, Scene, Stop, Task};
 
 use crate::checkpoint::CheckpointError;
 use crate::graph::NodeId;
@@ -62,6 +65,13 @@ pub enum Item {
         node: NodeId,
         /// The host's number for the function.
         reference: u32,
+    },
+    /// A program of the engine asks the host; see [`Request`] for the answers.
+    Request {
+        /// The node that is running.
+        node: NodeId,
+        /// What it asks.
+        request: Request,
     },
     /// Evaluate a condition; answer [`Answer::Target`] or, for an edge whose map the engine holds,
     /// [`Answer::Choice`].
@@ -185,6 +195,8 @@ pub enum Answer {
     Target(Option<NodeId>),
     /// The value of a condition whose map the engine holds.
     Choice(Value),
+    /// The action is the engine's own: it runs it.
+    Core,
     /// The function failed.
     Failed(Failure),
     /// The function answers for the whole run; `status` is for the record.

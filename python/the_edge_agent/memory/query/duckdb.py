@@ -96,6 +96,10 @@ class CircuitBreaker:
         self.failures[:] = [moment for moment in self.failures if moment >= oldest]
 
 
+class _MissingSetting(Exception):
+    """A statement needs a setting that is not there; trying again is useless."""
+
+
 class DuckDBQueryEngine(QueryEngine):
     """At most ``max_connections`` connections to one private in-memory DuckDB database.
 
@@ -227,6 +231,8 @@ class DuckDBQueryEngine(QueryEngine):
                 return result
             except TimeoutError as error:
                 return failure(str(error), "connection_error")
+            except _MissingSetting as error:
+                return failure(str(error), "query_error")
             except Exception as error:
                 if "interrupted" in str(error).lower():
                     return failure(f"Query exceeded {settings.timeout_sec} seconds", "query_error")
@@ -246,7 +252,7 @@ class DuckDBQueryEngine(QueryEngine):
         key, secret = os.environ.get("GCS_ACCESS_KEY_ID"), os.environ.get("GCS_SECRET_ACCESS_KEY")
         if re.search(r"\bgc?s://", sql, re.IGNORECASE):
             if not key or not secret:
-                raise ValueError(
+                raise _MissingSetting(
                     "gs:// needs the environment variables GCS_ACCESS_KEY_ID and GCS_SECRET_ACCESS_KEY"
                 )
             quoted = [part.replace("'", "''") for part in (key, secret)]
