@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from importlib import import_module
 from typing import Any
 
-__all__ = ["OutputSchema", "OutputSchemaField", "ValidationError", "transform_output"]
+__all__ = ["OutputSchema", "OutputSchemaField", "transform_output"]
 
 logger = logging.getLogger("the_edge_agent.transformation")
 
