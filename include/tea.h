@@ -208,8 +208,6 @@ typedef enum tea_query {
   TEA_QUERY_KEYS_REPR = 8,
 } tea_query;
 
-typedef struct Option_tea_function Option_tea_function;
-
 // One call of a function of the host. Only valid within the call, on its thread.
 //
 //     read:    tea_call_state, tea_call_get, tea_call_config, tea_call_node, tea_call_graph
@@ -366,6 +364,10 @@ typedef struct tea_host {
   // The library's references to these objects are gone.
   void (*release)(void *user_data, const uint64_t *objects, size_t n);
 } tea_host;
+
+// A function of the host: node, condition or action. It reads from `call` and answers through it. It returns
+// TEA_OK, or a status below 0 if it failed; say why by tea_call_fail.
+typedef int32_t (*tea_function)(void *user_data, struct tea_call *call);
 
 #ifdef __cplusplus
 extern "C" {
@@ -564,7 +566,7 @@ enum tea_status tea_engine_set_host(const struct tea_engine *engine,
 // called; `err` is NULL or writable.
 enum tea_status tea_engine_register_action(const struct tea_engine *engine,
                                            struct tea_str name,
-                                           struct Option_tea_function function,
+                                           tea_function function,
                                            void *user_data,
                                            void (*destroy)(void *user_data),
                                            struct tea_error **err);
@@ -626,7 +628,7 @@ enum tea_status tea_graph_configure(const struct tea_graph *graph,
 // called; `err` is NULL or writable.
 enum tea_status tea_graph_add_node(const struct tea_graph *graph,
                                    struct tea_str name,
-                                   struct Option_tea_function function,
+                                   tea_function function,
                                    void *user_data,
                                    void (*destroy)(void *user_data),
                                    struct tea_error **err);
@@ -658,7 +660,7 @@ enum tea_status tea_graph_add_edge(const struct tea_graph *graph,
 // called; `err` is NULL or writable.
 enum tea_status tea_graph_add_conditional_edges(const struct tea_graph *graph,
                                                 struct tea_str from,
-                                                struct Option_tea_function condition,
+                                                tea_function condition,
                                                 void *user_data,
                                                 void (*destroy)(void *user_data),
                                                 struct tea_str targets,

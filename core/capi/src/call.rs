@@ -36,16 +36,16 @@ pub(crate) enum CallAnswer {
 /// A function of the host: node, condition or action. It reads from `call` and answers through it. It returns
 /// TEA_OK, or a status below 0 if it failed; say why by tea_call_fail.
 #[allow(non_camel_case_types)]
-pub type tea_function = unsafe extern "C" fn(user_data: *mut c_void, call: *mut tea_call) -> i32;
+pub type tea_function = Option<unsafe extern "C" fn(user_data: *mut c_void, call: *mut tea_call) -> i32>;
 
 /// A registered function with its data.
 pub(crate) struct Function {
-    function: tea_function,
+    function: unsafe extern "C" fn(*mut c_void, *mut tea_call) -> i32,
     foreign: Foreign,
 }
 
 impl Function {
-    pub(crate) fn new(function: Option<tea_function>, foreign: Foreign) -> Result<Arc<Self>, Failed> {
+    pub(crate) fn new(function: tea_function, foreign: Foreign) -> Result<Arc<Self>, Failed> {
         match function {
             Some(function) => Ok(Arc::new(Function { function, foreign })),
             None => Err(Failed::new(TEA_ERR_NULL, "the function is NULL")),

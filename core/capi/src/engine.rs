@@ -118,7 +118,7 @@ pub unsafe extern "C" fn tea_engine_set_host(
 pub unsafe extern "C" fn tea_engine_register_action(
     engine: *const tea_engine,
     name: tea_str,
-    function: Option<tea_function>,
+    function: tea_function,
     user_data: *mut c_void,
     destroy: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
     err: *mut *mut tea_error,

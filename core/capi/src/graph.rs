@@ -187,7 +187,7 @@ pub unsafe extern "C" fn tea_graph_configure(
 pub unsafe extern "C" fn tea_graph_add_node(
     graph: *const tea_graph,
     name: tea_str,
-    function: Option<tea_function>,
+    function: tea_function,
     user_data: *mut c_void,
     destroy: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
     err: *mut *mut tea_error,
@@ -197,8 +197,8 @@ pub unsafe extern "C" fn tea_graph_add_node(
         // SAFETY: the caller's promise.
         let (graph, name) = unsafe { (handle(graph, "graph")?, name.text("name")?) };
         let action = match function {
-            Some(function) => {
-                let function = Function::new(Some(function), foreign)?;
+            Some(_) => {
+                let function = Function::new(function, foreign)?;
                 Action::Call { reference: graph.0.register(function) }
             }
             None => Action::None,
@@ -268,7 +268,7 @@ pub unsafe extern "C" fn tea_graph_add_edge(
 pub unsafe extern "C" fn tea_graph_add_conditional_edges(
     graph: *const tea_graph,
     from: tea_str,
-    condition: Option<tea_function>,
+    condition: tea_function,
     user_data: *mut c_void,
     destroy: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
     targets: tea_str,
