@@ -37,8 +37,8 @@ struct Driver {
 
 /// Starts a run; nothing happens before the first tea_run_next. `options` is a JSON map:
 /// `method` ("invoke", the default: only what ends the run is an event; "stream": each node is one, too),
-/// `input` (a map, the state to begin with, or the update of a resumed run; default empty), `config` (a map),
-/// `checkpoint` (path or id from which to resume).
+/// `input` (a map, the state to begin with, or the update of a resumed run; default empty; null says that there
+/// is none, and needs a checkpoint), `config` (a map), `checkpoint` (path or id from which to resume).
 ///
 /// # Safety
 /// `graph` is a live graph, `options` valid text, `out` writable, `err` NULL or writable.
@@ -63,6 +63,10 @@ pub unsafe extern "C" fn tea_run_new(
         };
         let (input, config) = (map(&options, "input")?, map(&options, "config")?);
         let (start, state, config) = match options.get("checkpoint") {
+            None | Some(Value::Null) if options.get("input") == Some(&Value::Null) => {
+                // SG-29: a run that was meant to be resumed must not silently start afresh.
+                return Err(Failed::new(TEA_ERR_ARGUMENT, "a checkpoint is required when the input is null"));
+            }
             None | Some(Value::Null) => (Start::Fresh, input, config),
             Some(Value::Str(id)) => resume(&graph, id, &input, &config)?,
             Some(_) => return Err(Failed::new(TEA_ERR_ARGUMENT, "option 'checkpoint' is a path or an id")),
