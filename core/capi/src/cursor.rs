@@ -142,16 +142,12 @@ fn make(
     graph: &tea_graph,
     object: u64,
     make: impl FnOnce(Arc<TableHost>, State) -> Cursor,
-) -> Result<*mut tea_cursor, Failed> {
+) -> Result<tea_cursor, Failed> {
     let Some(host) = graph.0.engine.table_host() else {
         let message = "a cursor needs a host with live objects (tea_engine_set_host); use tea_run_new";
         return Err(Failed::new(TEA_ERR_ARGUMENT, message));
     };
-    if object == 0 {
-        return Err(Failed::new(TEA_ERR_UNKNOWN_ID, "0 is not the id of an object"));
-    }
-    let state = State::Host { object: HostRef::lent(object), host: host.clone() };
-    let cursor = make(Arc::clone(&host), state);
+    let cursor = make(Arc::clone(&host), lent_state(object, &host)?);
     let pulled = Pulled {
         cursor,
         host,
@@ -160,7 +156,15 @@ fn make(
         note: String::new(),
         last: None,
     };
-    Ok(Box::into_raw(Box::new(tea_cursor(Exclusive::new(pulled)))))
+    Ok(tea_cursor(Exclusive::new(pulled)))
+}
+
+/// A state that the host keeps alive.
+fn lent_state(object: u64, host: &Arc<TableHost>) -> Result<State, Failed> {
+    if object == 0 {
+        return Err(Failed::new(TEA_ERR_UNKNOWN_ID, "0 is not the id of an object"));
+    }
+    Ok(State::Host { object: HostRef::lent(object), host: host.clone() })
 }
 
 /// Starts a run over a live state: nothing happens before the first step. `stream`: 0 for `invoke`, 1 for
@@ -197,12 +201,14 @@ pub unsafe extern "C" fn tea_cursor_new(
             Err(_) => Start::Fresh,
         };
         let method = if stream == 0 { Method::Invoke } else { Method::Stream };
-        let cursor = make(graph, state, |host, state| {
-            let options = Options { method, start, run, config: Arc::default() };
-            Cursor::new(Arc::clone(&graph.0.graph), Some(host), state, options)
-        })?;
+        let make = || {
+            make(graph, state, |host, state| {
+                let options = Options { method, start, run, config: Arc::default() };
+                Cursor::new(Arc::clone(&graph.0.graph), Some(host), state, options)
+            })
+        };
         // SAFETY: the caller's promise.
-        unsafe { output(out, "cursor", cursor) }?;
+        unsafe { output(out, "cursor", make) }?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
@@ -234,12 +240,14 @@ pub unsafe extern "C" fn tea_cursor_new_scoped(
         // SAFETY: the caller's promise.
         let graph = unsafe { handle(graph, "graph") }?;
         graph.0.graph.topology().check_scope(entry, exit)?;
-        let cursor = make(graph, state, |host, state| {
-            let scope = Scope { entry, exit };
-            Cursor::scoped(Arc::clone(&graph.0.graph), Some(host), state, scope)
-        })?;
+        let make = || {
+            make(graph, state, |host, state| {
+                let scope = Scope { entry, exit };
+                Cursor::scoped(Arc::clone(&graph.0.graph), Some(host), state, scope)
+            })
+        };
         // SAFETY: the caller's promise.
-        unsafe { output(out, "cursor", cursor) }?;
+        unsafe { output(out, "cursor", make) }?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
@@ -262,18 +270,19 @@ pub unsafe extern "C" fn tea_cursor_branch(
         // SAFETY: the caller's promise.
         let mut pulled = unsafe { handle(cursor, "cursor") }?.0.get()?;
         let host = Arc::clone(&pulled.host);
-        let state = State::Host { object: HostRef::lent(state), host: host.clone() };
-        let branch = Pulled {
-            cursor: pulled.cursor.branch(Some(state))?,
-            host,
-            graph: Arc::clone(&pulled.graph),
-            failure: Failure::default(),
-            note: String::new(),
-            last: None,
+        let state = lent_state(state, &host)?;
+        let make = || {
+            Ok(tea_cursor(Exclusive::new(Pulled {
+                cursor: pulled.cursor.branch(Some(state))?,
+                host,
+                graph: Arc::clone(&pulled.graph),
+                failure: Failure::default(),
+                note: String::new(),
+                last: None,
+            })))
         };
-        let branch = Box::into_raw(Box::new(tea_cursor(Exclusive::new(branch))));
         // SAFETY: the caller's promise.
-        unsafe { output(out, "branch", branch) }?;
+        unsafe { output(out, "branch", make) }?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.

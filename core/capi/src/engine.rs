@@ -56,9 +56,8 @@ pub unsafe extern "C" fn tea_engine_new(out: *mut *mut tea_engine, err: *mut *mu
             memory: Arc::default(),
             actions: Mutex::default(),
         };
-        let engine = Box::new(tea_engine(Arc::new(shared)));
         // SAFETY: the caller's promise.
-        unsafe { output(out, "engine", Box::into_raw(engine)) }?;
+        unsafe { output(out, "engine", || Ok(tea_engine(Arc::new(shared)))) }?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.

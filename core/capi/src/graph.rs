@@ -138,7 +138,7 @@ pub unsafe extern "C" fn tea_graph_new(
         let graph = Arc::new(Graph::new());
         configure(&graph, &options)?;
         let shared = GraphShared { graph, engine, functions: RwLock::default() };
-        output(out, "graph", Box::into_raw(Box::new(tea_graph(Arc::new(shared)))))?;
+        output(out, "graph", || Ok(tea_graph(Arc::new(shared))))?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.

@@ -74,7 +74,7 @@ pub unsafe extern "C" fn tea_run_new(
         let options = Options { method, start, run: 0, config };
         let cursor = Cursor::new(Arc::clone(&graph.graph), None, State::Core(state), options);
         let driver = Driver { graph, cursor, branches: VecDeque::new(), started: false };
-        output(out, "run", Box::into_raw(Box::new(tea_run(Exclusive::new(driver)))))?;
+        output(out, "run", || Ok(tea_run(Exclusive::new(driver))))?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
