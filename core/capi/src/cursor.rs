@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tea_core::graph::{NodeId, Topology};
+use tea_core::graph::NodeId;
 use tea_core::host::{HostRef, When};
 use tea_core::run::{
     Answer, Cursor, Event, Failure, Item, Live, Method, Options, Outcome, RaiseError, Response, Scope, Start,
@@ -12,7 +12,7 @@ use tea_core::state::State;
 use tea_core::value::Value;
 
 use crate::error::{Failed, tea_error};
-use crate::graph::{GraphShared, tea_graph};
+use crate::graph::{GraphShared, known, tea_graph};
 use crate::guard::{Exclusive, guarded, handle, output};
 use crate::host::TableHost;
 use crate::status::tea_status::{self, *};
@@ -213,13 +213,6 @@ pub unsafe extern "C" fn tea_cursor_new(
     };
     // SAFETY: the caller's promise.
     unsafe { guarded(err, body) }
-}
-
-fn known(topology: &Topology, node: NodeId) -> Result<(), Failed> {
-    if (node as usize) < topology.capacity() {
-        return Ok(());
-    }
-    Err(Failed::new(TEA_ERR_UNKNOWN_ID, format!("{node} is not the number of a node")))
 }
 
 /// Starts a scoped run over a live state: from node `entry` until before node `exit`, without events. Refused
