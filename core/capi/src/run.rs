@@ -33,6 +33,8 @@ struct Driver {
     /// other, when the main flow waits for them.
     branches: VecDeque<Cursor>,
     started: bool,
+    /// An error has ended the run.
+    failed: bool,
 }
 
 /// Starts a run; nothing happens before the first tea_run_next. `options` is a JSON map:
@@ -73,7 +75,7 @@ pub unsafe extern "C" fn tea_run_new(
         };
         let options = Options { method, start, run: 0, config };
         let cursor = Cursor::new(Arc::clone(&graph.graph), None, State::Core(state), options);
-        let driver = Driver { graph, cursor, branches: VecDeque::new(), started: false };
+        let driver = Driver { graph, cursor, branches: VecDeque::new(), started: false, failed: false };
         output(out, "run", || Ok(tea_run(Exclusive::new(driver))))?;
         Ok(TEA_OK)
     };
@@ -126,7 +128,10 @@ pub unsafe extern "C" fn tea_run_next(
     let body = || {
         // SAFETY: the caller's promise.
         let mut driver = unsafe { handle(run, "run") }?.0.get()?;
-        match driver.next()? {
+        if event.is_null() {
+            return Err(Failed::new(TEA_ERR_NULL, "the buffer is NULL"));
+        }
+        match driver.advance()? {
             Some(value) => {
                 // SAFETY: the caller's promise.
                 unsafe { tea_buffer::put(event, value.to_json()) }?;
@@ -178,7 +183,7 @@ pub unsafe extern "C" fn tea_graph_run_scoped(
         let input = State::Core(map(&options, "input")?);
         let mut cursor = Cursor::scoped(Arc::clone(&graph.graph), None, input, scope);
         cursor.configure(map(&options, "config")?);
-        let mut driver = Driver { graph, cursor, branches: VecDeque::new(), started: false };
+        let mut driver = Driver { graph, cursor, branches: VecDeque::new(), started: false, failed: false };
         while driver.next()?.is_some() {}
         tea_buffer::put(state, driver.cursor.state().value().to_json())?;
         Ok(TEA_OK)
@@ -199,7 +204,16 @@ impl Driver {
         }
     }
 
-    /// The next event; `None` at the end.
+    /// The next event; `None` at the end, and after an error.
+    fn advance(&mut self) -> Result<Option<Value>, Failed> {
+        if self.failed {
+            return Ok(None);
+        }
+        let result = self.next();
+        self.failed = result.is_err();
+        result
+    }
+
     fn next(&mut self) -> Result<Option<Value>, Failed> {
         let mut answer = if self.started { Answer::Done } else { Answer::Start { announce: false } };
         self.started = true;
