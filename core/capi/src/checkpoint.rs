@@ -34,6 +34,7 @@ pub unsafe extern "C" fn tea_checkpoint_write(
         Arc::make_mut(&mut map).insert("version".into(), tea_core::checkpoint::VERSION.into());
         // Reading it back checks the shape before anything is written.
         let checkpoint = Checkpoint::from_json(Value::Map(map).to_json().as_bytes(), directory)?;
+        tea_buffer::check(path)?;
         let json = checkpoint.to_json(|value| value.type_name().to_owned())?;
         let written = write_file(Path::new(directory), &checkpoint.node, &json)?;
         tea_buffer::put(path, written.display().to_string())?;

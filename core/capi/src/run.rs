@@ -128,9 +128,7 @@ pub unsafe extern "C" fn tea_run_next(
     let body = || {
         // SAFETY: the caller's promise.
         let mut driver = unsafe { handle(run, "run") }?.0.get()?;
-        if event.is_null() {
-            return Err(Failed::new(TEA_ERR_NULL, "the buffer is NULL"));
-        }
+        tea_buffer::check(event)?;
         match driver.advance()? {
             Some(value) => {
                 // SAFETY: the caller's promise.
@@ -172,6 +170,7 @@ pub unsafe extern "C" fn tea_graph_run_scoped(
     // SAFETY: the caller's promise.
     let body = || unsafe {
         let graph = Arc::clone(&handle(graph, "graph")?.0);
+        tea_buffer::check(state)?;
         let options = self::options(options, &["entry", "exit", "input", "config"])?;
         let end = |key: &str| match options.get(key) {
             // A name that is not in the graph gets a number, so that the check can name it.
