@@ -808,8 +808,8 @@ enum tea_status tea_shutdown(void);
 
 // Starts a run; nothing happens before the first tea_run_next. `options` is a JSON map:
 // `method` ("invoke", the default: only what ends the run is an event; "stream": each node is one, too),
-// `input` (a map, the state to begin with, or the update of a resumed run; default empty), `config` (a map),
-// `checkpoint` (path or id from which to resume).
+// `input` (a map, the state to begin with, or the update of a resumed run; default empty; null says that there
+// is none, and needs a checkpoint), `config` (a map), `checkpoint` (path or id from which to resume).
 //
 // # Safety
 // `graph` is a live graph, `options` valid text, `out` writable, `err` NULL or writable.

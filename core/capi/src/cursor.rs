@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tea_core::graph::{NodeId, Topology};
+use tea_core::graph::NodeId;
 use tea_core::host::{HostRef, When};
 use tea_core::run::{
     Answer, Cursor, Event, Failure, Item, Live, Method, Options, Outcome, RaiseError, Request, Response,
@@ -13,7 +13,7 @@ use tea_core::state::State;
 use tea_core::value::Value;
 
 use crate::error::{Failed, tea_error};
-use crate::graph::{GraphShared, tea_graph};
+use crate::graph::{GraphShared, known, tea_graph};
 use crate::guard::{Exclusive, guarded, handle, output};
 use crate::host::TableHost;
 use crate::status::tea_status::{self, *};
@@ -159,27 +159,21 @@ fn make(
     graph: &tea_graph,
     object: u64,
     make: impl FnOnce(Arc<TableHost>, State) -> Cursor,
-) -> Result<*mut tea_cursor, Failed> {
+) -> Result<tea_cursor, Failed> {
     let Some(host) = graph.0.engine.table_host() else {
         let message = "a cursor needs a host with live objects (tea_engine_set_host); use tea_run_new";
         return Err(Failed::new(TEA_ERR_ARGUMENT, message));
     };
+    let cursor = make(Arc::clone(&host), lent_state(object, &host)?);
+    Ok(tea_cursor(Exclusive::new(Pulled::new(cursor, host, &graph.0))))
+}
+
+/// A state that the host keeps alive.
+fn lent_state(object: u64, host: &Arc<TableHost>) -> Result<State, Failed> {
     if object == 0 {
         return Err(Failed::new(TEA_ERR_UNKNOWN_ID, "0 is not the id of an object"));
     }
-    let state = State::Host { object: HostRef::lent(object), host: host.clone() };
-    let cursor = make(Arc::clone(&host), state);
-    let pulled = Pulled {
-        cursor,
-        host,
-        graph: Arc::clone(&graph.0),
-        failure: Failure::default(),
-        note: String::new(),
-        result: Value::Null,
-        json: String::new(),
-        last: None,
-    };
-    Ok(Box::into_raw(Box::new(tea_cursor(Exclusive::new(pulled)))))
+    Ok(State::Host { object: HostRef::lent(object), host: host.clone() })
 }
 
 /// Starts a run over a live state: nothing happens before the first step. `stream`: 0 for `invoke`, 1 for
@@ -216,23 +210,18 @@ pub unsafe extern "C" fn tea_cursor_new(
             Err(_) => Start::Fresh,
         };
         let method = if stream == 0 { Method::Invoke } else { Method::Stream };
-        let cursor = make(graph, state, |host, state| {
-            let options = Options { method, start, run, config: Arc::default() };
-            Cursor::new(Arc::clone(&graph.0.graph), Some(host), state, options)
-        })?;
+        let make = || {
+            make(graph, state, |host, state| {
+                let options = Options { method, start, run, config: Arc::default() };
+                Cursor::new(Arc::clone(&graph.0.graph), Some(host), state, options)
+            })
+        };
         // SAFETY: the caller's promise.
-        unsafe { output(out, "cursor", cursor) }?;
+        unsafe { output(out, "cursor", make) }?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
     unsafe { guarded(err, body) }
-}
-
-fn known(topology: &Topology, node: NodeId) -> Result<(), Failed> {
-    if (node as usize) < topology.capacity() {
-        return Ok(());
-    }
-    Err(Failed::new(TEA_ERR_UNKNOWN_ID, format!("{node} is not the number of a node")))
 }
 
 /// Starts a scoped run over a live state: from node `entry` until before node `exit`, without events. Refused
@@ -253,12 +242,14 @@ pub unsafe extern "C" fn tea_cursor_new_scoped(
         // SAFETY: the caller's promise.
         let graph = unsafe { handle(graph, "graph") }?;
         graph.0.graph.topology().check_scope(entry, exit)?;
-        let cursor = make(graph, state, |host, state| {
-            let scope = Scope { entry, exit };
-            Cursor::scoped(Arc::clone(&graph.0.graph), Some(host), state, scope)
-        })?;
+        let make = || {
+            make(graph, state, |host, state| {
+                let scope = Scope { entry, exit };
+                Cursor::scoped(Arc::clone(&graph.0.graph), Some(host), state, scope)
+            })
+        };
         // SAFETY: the caller's promise.
-        unsafe { output(out, "cursor", cursor) }?;
+        unsafe { output(out, "cursor", make) }?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
@@ -281,20 +272,13 @@ pub unsafe extern "C" fn tea_cursor_branch(
         // SAFETY: the caller's promise.
         let mut pulled = unsafe { handle(cursor, "cursor") }?.0.get()?;
         let host = Arc::clone(&pulled.host);
-        let state = State::Host { object: HostRef::lent(state), host: host.clone() };
-        let branch = Pulled {
-            cursor: pulled.cursor.branch(Some(state))?,
-            host,
-            graph: Arc::clone(&pulled.graph),
-            failure: Failure::default(),
-            note: String::new(),
-            result: Value::Null,
-            json: String::new(),
-            last: None,
+        let state = lent_state(state, &host)?;
+        let make = || {
+            let branch = pulled.cursor.branch(Some(state))?;
+            Ok(tea_cursor(Exclusive::new(Pulled::new(branch, host, &pulled.graph))))
         };
-        let branch = Box::into_raw(Box::new(tea_cursor(Exclusive::new(branch))));
         // SAFETY: the caller's promise.
-        unsafe { output(out, "branch", branch) }?;
+        unsafe { output(out, "branch", make) }?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
@@ -465,6 +449,19 @@ fn number(kind: tea_item_kind, number: u32) -> i64 {
 }
 
 impl Pulled {
+    fn new(cursor: Cursor, host: Arc<TableHost>, graph: &Arc<GraphShared>) -> Self {
+        Pulled {
+            cursor,
+            host,
+            graph: Arc::clone(graph),
+            failure: Failure::default(),
+            note: String::new(),
+            result: Value::Null,
+            json: String::new(),
+            last: None,
+        }
+    }
+
     fn answer(&mut self, kind: i64, payload: i64) -> Result<Answer, Failed> {
         use tea_answer_kind::*;
         Ok(match kind {

@@ -100,16 +100,21 @@ pub(crate) unsafe fn handle<'a, T>(pointer: *const T, what: &str) -> Result<&'a 
     unsafe { pointer.as_ref() }.ok_or_else(|| Failed::new(TEA_ERR_NULL, format!("{what} is NULL")))
 }
 
-/// Writes an output.
+/// Hands out a new handle. The place is checked before the handle is made, so that nothing is done in vain.
 ///
 /// # Safety
 /// `pointer` is NULL or writable.
-pub(crate) unsafe fn output<T>(pointer: *mut T, what: &str, value: T) -> Result<(), Failed> {
+pub(crate) unsafe fn output<T>(
+    pointer: *mut *mut T,
+    what: &str,
+    make: impl FnOnce() -> Result<T, Failed>,
+) -> Result<(), Failed> {
     if pointer.is_null() {
         return Err(Failed::new(TEA_ERR_NULL, format!("the output {what} is NULL")));
     }
+    let handle = Box::into_raw(Box::new(make()?));
     // SAFETY: not NULL, and writable by the caller's promise.
-    unsafe { pointer.write(value) };
+    unsafe { pointer.write(handle) };
     Ok(())
 }
 

@@ -320,25 +320,25 @@ impl Cursor {
                 }
                 Phase::AwaitStore { when } => {
                     let when = *when;
-                    let Answer::Stored(checkpoint) = std::mem::replace(&mut answer, Answer::Done) else {
+                    let Answer::Stored(checkpoint) = answer else {
                         return Err(wrong(&answer, "the id of the checkpoint"));
                     };
                     Some(self.interrupted(when, checkpoint))
                 }
                 Phase::AwaitKeptEvent { then } => {
-                    let then = std::mem::replace(&mut **then, Phase::End);
-                    let Answer::Kept(event) = std::mem::replace(&mut answer, Answer::Done) else {
+                    let Answer::Kept(event) = answer else {
                         return Err(wrong(&answer, "what the host keeps of the event"));
                     };
+                    let then = std::mem::replace(&mut **then, Phase::End);
                     self.post_event(event);
                     self.phase = then;
                     None
                 }
                 Phase::AwaitKeptOutcome { error } => {
-                    let error = error.take();
-                    let Answer::Kept(result) = std::mem::replace(&mut answer, Answer::Done) else {
+                    let Answer::Kept(result) = answer else {
                         return Err(wrong(&answer, "what the host keeps of the outcome"));
                     };
+                    let error = error.take();
                     self.post_end(result, error, None);
                     self.phase = Phase::End;
                     None
