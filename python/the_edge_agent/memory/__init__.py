@@ -62,6 +62,21 @@ _MODULES = {
         "register_query_engine",
         "get_registered_query_engines",
     ),
+    "locks": ("DistributedLock", "RedisLock", "create_lock", "register_lock", "get_registered_locks"),
+    "metadata": (
+        "MetadataStore",
+        "MetadataQuery",
+        "create_metadata_store",
+        "register_metadata_store",
+        "get_registered_metadata_stores",
+    ),
+    "blob": (
+        "BlobStorage",
+        "BlobInfo",
+        "create_blob_storage",
+        "register_blob_storage",
+        "get_registered_blob_storages",
+    ),
     "entity_hierarchy": ("EntityHierarchy", "check_hierarchy_available"),
     "hierarchical_ltm": (
         "HierarchicalLTMBackend",
