@@ -50,12 +50,10 @@ impl Spec {
             (false, Some(' ')) => " ",
             _ => "",
         };
-        let (whole, rest) = match digits.find(|c: char| !c.is_ascii_alphanumeric()) {
-            Some(at) if self.kind.is_none_or(|kind| !"xXobc".contains(kind)) => digits.split_at(at),
-            _ => match digits.find('e') {
-                Some(at) if self.kind.is_none_or(|kind| "eEgG".contains(kind)) => digits.split_at(at),
-                _ => (digits, ""),
-            },
+        let digital = self.kind.is_none_or(|kind| !"xXobc".contains(kind)) && digits.starts_with(|c: char| c.is_ascii_digit());
+        let (whole, rest) = match digits.find(|c: char| !c.is_ascii_digit()) {
+            Some(at) if digital => digits.split_at(at),
+            _ => (digits, ""),
         };
         let zero_fill = (self.zero && self.align.is_none()) || self.align == Some('=');
         let group = if self.kind.is_some_and(|kind| "xXob".contains(kind)) { 4 } else { 3 };
@@ -320,17 +318,25 @@ impl Renderer<'_> {
             self.produce(text.len())?;
             out.push_str(&text);
         }
-        if next.next().is_some() && !(is_map && (used == 0 || tuple.is_none())) {
-            // A lone list counts as a mapping here, which may stay unused.
-            let lenient = matches!(args, Val::List(_) | Val::V(Value::List(_))) && used == 0;
-            if !lenient {
-                return type_error("not all arguments converted during string formatting");
-            }
+        // A lone value that can be subscripted counts as a mapping, which may stay unused.
+        let may_stay = match args {
+            Val::Dict(_) | Val::List(_) | Val::Dot(_) | Val::Undef(_) => true,
+            Val::V(Value::Map(_) | Value::List(_) | Value::Bytes(_) | Value::Host(_)) => true,
+            Val::Obj(object) => matches!(**object, super::eval::val::Obj::Range { .. }),
+            _ => false,
+        };
+        if next.next().is_some() && !may_stay {
+            return type_error("not all arguments converted during string formatting");
         }
         Ok(out)
     }
 
     fn printf_one(&mut self, spec: &Spec, kind: char, value: &Val, escape: bool) -> R<String> {
+        if let Val::Undef(undefined) = value
+            && "diufFeEgG".contains(kind)
+        {
+            return super::eval::val::template_error(undefined.message());
+        }
         match kind {
             's' | 'r' | 'a' => {
                 let mut text = if kind == 's' { self.str(value)? } else { self.repr(value)? };
@@ -552,6 +558,9 @@ impl Renderer<'_> {
                 let end = after.find(['.', '[']).unwrap_or(after.len());
                 let (name, tail) = after.split_at(end);
                 let name = std::sync::Arc::<str>::from(name);
+                if let Val::Undef(undefined) = &value {
+                    return super::eval::val::template_error(undefined.message());
+                }
                 value = match self.own_attr(&value, &name)? {
                     Some(found) => found,
                     None => match &value {
@@ -571,18 +580,22 @@ impl Renderer<'_> {
                     Ok(index) if key.bytes().all(|byte| byte.is_ascii_digit()) => Val::int(index),
                     _ => Val::str(key),
                 };
-                let found = self.item(&value, &key)?;
-                value = match found {
-                    Val::Undef(_) => {
-                        let key = self.repr(&key)?;
-                        let class = if matches!(value, Val::Dict(_) | Val::V(Value::Map(_))) {
-                            "KeyError"
-                        } else {
-                            "IndexError"
-                        };
-                        return failure(class, key);
+                let found = self.own_item(&value, &key)?;
+                value = match (found, &value) {
+                    (Some(found), _) => self.current(found),
+                    (None, Val::Undef(undefined)) => {
+                        return super::eval::val::template_error(undefined.message());
                     }
-                    found => found,
+                    (None, Val::Dict(_) | Val::V(Value::Map(_))) => return failure("KeyError", self.repr(&key)?),
+                    (None, value)
+                        if key.text().is_none()
+                            && (value.text().is_some() || self.sequence_kind(value)?.is_some()) =>
+                    {
+                        return failure("IndexError", "index out of range");
+                    }
+                    (None, value) => {
+                        return type_error(format!("'{}' object is not subscriptable", self.type_name(value)));
+                    }
                 };
                 rest = tail;
             } else {
@@ -605,7 +618,6 @@ impl Renderer<'_> {
                 inner.clone()
             }
             _ if text.is_some() => Value::Null,
-            Val::Undef(undefined) => return super::eval::val::template_error(undefined.message()),
             _ => {
                 return type_error(format!(
                     "unsupported format string passed to {}.__format__",
@@ -622,6 +634,12 @@ impl Renderer<'_> {
             match parsed.kind {
                 None | Some('s') => {}
                 Some(kind) => return unknown(kind),
+            }
+            if let Some(separator) = parsed.grouping {
+                return value_error(format!("Cannot specify '{separator}' with 's'."));
+            }
+            if parsed.alternate {
+                return value_error("Alternate form (#) not allowed in string format specifier");
             }
             if parsed.sign.is_some() {
                 return value_error("Sign not allowed in string format specifier");
@@ -687,7 +705,7 @@ impl Renderer<'_> {
 
 impl Spec {
     fn plain_width(&self) -> bool {
-        self.sign.is_none() && self.grouping.is_none() && !self.zero && !self.alternate && self.width == 0
+        self.sign.is_none() && self.grouping.is_none() && !self.zero && !self.alternate && self.width == 0 && self.precision.is_none()
     }
 }
 

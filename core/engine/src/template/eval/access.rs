@@ -418,6 +418,7 @@ impl Renderer<'_> {
                     block.map(|block| Val::obj(Obj::Block(Arc::clone(block))))
                 }
                 Obj::Range { start, stop, step } => match &**name {
+                    "index" | "count" => method(object),
                     "start" => Some(Val::int(*start)),
                     "stop" => Some(Val::int(*stop)),
                     "step" => Some(Val::int(*step)),
@@ -462,7 +463,7 @@ impl Renderer<'_> {
         Ok(Val::undefined(Missing::Element { object: self.type_repr(object), key }))
     }
 
-    fn own_item(&mut self, object: &Val, key: &Val) -> R<Option<Val>> {
+    pub(in crate::template) fn own_item(&mut self, object: &Val, key: &Val) -> R<Option<Val>> {
         Ok(match object {
             Val::V(Value::Map(map)) => match (key, key.text()) {
                 (_, Some(text)) => map.get(text).cloned().map(Val::V),
@@ -547,7 +548,7 @@ impl Renderer<'_> {
         }
         let [start, stop, step] = numbers;
         let step = step.unwrap_or(1);
-        if step == 0 {
+        if step == 0 && (object.text().is_some() || self.sequence_kind(object)?.is_some()) {
             return value_error("slice step cannot be zero");
         }
         let indices = |length: usize| slice_indices(length, start, stop, step);
@@ -684,7 +685,7 @@ fn slice_indices(
     let end = stop.map_or(if step < 0 { low } else { high }, clip);
     let mut at = begin;
     std::iter::from_fn(move || {
-        if (step > 0 && at >= end) || (step < 0 && at <= end) {
+        if step == 0 || (step > 0 && at >= end) || (step < 0 && at <= end) {
             return None;
         }
         let current = at;

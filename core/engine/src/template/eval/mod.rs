@@ -397,7 +397,7 @@ impl<'r> Renderer<'r> {
     /// The value of a name: local, of the scope, or global.
     fn name(&mut self, name: &Arc<str>) -> R<Val> {
         if let Some(value) = self.local(name) {
-            return Ok(value.clone());
+            return Ok(self.current(value.clone()));
         }
         self.root_value(name)
     }

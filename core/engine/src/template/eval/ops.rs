@@ -60,8 +60,12 @@ impl Renderer<'_> {
         if let (Some(a), Some(b)) = (number(left), number(right)) {
             return arithmetic(op, &a, &b);
         }
+        let format = op == Binary::Mod && left.text().is_some();
         for operand in [left, right] {
-            if let Val::Undef(undefined) = operand {
+            // A format that uses nothing leaves even an undefined value alone.
+            if let Val::Undef(undefined) = operand
+                && !format
+            {
                 return undefined_error(undefined);
             }
         }
@@ -150,8 +154,12 @@ impl Renderer<'_> {
         };
         let count = match count {
             Number::Int(count) => usize::try_from(count).unwrap_or(0),
-            Number::Big(big) if big.is_negative() => 0,
-            Number::Big(_) => usize::MAX,
+            Number::Big(_) => {
+                return match self.sequence_kind(sequence)? {
+                    None if sequence.text().is_none() => Ok(None),
+                    _ => failure("OverflowError", "cannot fit 'int' into an index-sized integer"),
+                };
+            }
             Number::Float(_) => {
                 return match self.sequence_kind(sequence)? {
                     None if sequence.text().is_none() => Ok(None),
@@ -369,6 +377,7 @@ impl Renderer<'_> {
                     )),
                 };
             }
+            Val::V(Value::Map(_)) | Val::Dict(_) if is_identity_key(item) => return Ok(false),
             Val::V(Value::Map(map)) => {
                 let key = self.key(item)?;
                 return Ok(map.contains_key(key.value()));
@@ -389,6 +398,10 @@ impl Renderer<'_> {
                 return Ok(self.host_query(object, Query::Contains, Some(&item))?.is_truthy());
             }
             Val::Obj(object) => match &**object {
+                Obj::Range { .. } if matches!(item, Val::Undef(_)) => {
+                    let Val::Undef(undefined) = item else { return Ok(false) };
+                    return undefined_error(undefined);
+                }
                 Obj::Range { start, stop, step } => {
                     let Some(Number::Int(wanted)) = number(item) else {
                         return match number(item) {
@@ -404,6 +417,10 @@ impl Renderer<'_> {
                         wanted <= *start && wanted > *stop
                     };
                     return Ok(inside && (i128::from(wanted) - i128::from(*start)) % i128::from(*step) == 0);
+                }
+                Obj::View("dict_items", _) if matches!(item, Val::Undef(_)) => return Ok(false),
+                Obj::View("dict_keys", _) if !is_identity_key(item) => {
+                    self.key(item)?;
                 }
                 Obj::Lazy(_) | Obj::View(..) => {}
                 _ => return self.not_iterable(container),
@@ -422,6 +439,11 @@ impl Renderer<'_> {
     fn not_iterable<T>(&self, value: &Val) -> R<T> {
         type_error(format!("argument of type '{}' is not iterable", self.type_name(value)))
     }
+}
+
+/// Whether the object is a key by its identity only, so that no map has it.
+fn is_identity_key(value: &Val) -> bool {
+    matches!(value, Val::Obj(object) if !matches!(**object, Obj::View("dict_keys" | "dict_items", _)))
 }
 
 fn ordering(value: &Value) -> Option<Ordering> {

@@ -13,7 +13,9 @@ use crate::value::{Value, int_from_big};
 
 impl Renderer<'_> {
     pub(super) fn number_filter(&mut self, filter: Filter, value: &Val, args: Args) -> R<Val> {
-        if let Val::Undef(undefined) = value {
+        if let Val::Undef(undefined) = value
+            && !matches!(filter, Filter::Abs | Filter::Round)
+        {
             return template_error(undefined.message());
         }
         match filter {
