@@ -50,7 +50,8 @@ impl Spec {
             (false, Some(' ')) => " ",
             _ => "",
         };
-        let digital = self.kind.is_none_or(|kind| !"xXobc".contains(kind)) && digits.starts_with(|c: char| c.is_ascii_digit());
+        let digital = self.kind.is_none_or(|kind| !"xXobc".contains(kind))
+            && digits.starts_with(|c: char| c.is_ascii_digit());
         let (whole, rest) = match digits.find(|c: char| !c.is_ascii_digit()) {
             Some(at) if digital => digits.split_at(at),
             _ => (digits, ""),
@@ -289,6 +290,9 @@ impl Renderer<'_> {
             }
             let value = match key {
                 Some(name) => {
+                    if let Val::Undef(undefined) = args {
+                        return super::eval::val::template_error(undefined.message());
+                    }
                     if !is_map {
                         return type_error("format requires a mapping");
                     }
@@ -586,7 +590,9 @@ impl Renderer<'_> {
                     (None, Val::Undef(undefined)) => {
                         return super::eval::val::template_error(undefined.message());
                     }
-                    (None, Val::Dict(_) | Val::V(Value::Map(_))) => return failure("KeyError", self.repr(&key)?),
+                    (None, Val::Dict(_) | Val::V(Value::Map(_))) => {
+                        return failure("KeyError", self.repr(&key)?);
+                    }
                     (None, value)
                         if key.text().is_none()
                             && (value.text().is_some() || self.sequence_kind(value)?.is_some()) =>
@@ -594,7 +600,10 @@ impl Renderer<'_> {
                         return failure("IndexError", "index out of range");
                     }
                     (None, value) => {
-                        return type_error(format!("'{}' object is not subscriptable", self.type_name(value)));
+                        return type_error(format!(
+                            "'{}' object is not subscriptable",
+                            self.type_name(value)
+                        ));
                     }
                 };
                 rest = tail;
@@ -705,7 +714,12 @@ impl Renderer<'_> {
 
 impl Spec {
     fn plain_width(&self) -> bool {
-        self.sign.is_none() && self.grouping.is_none() && !self.zero && !self.alternate && self.width == 0 && self.precision.is_none()
+        self.sign.is_none()
+            && self.grouping.is_none()
+            && !self.zero
+            && !self.alternate
+            && self.width == 0
+            && self.precision.is_none()
     }
 }
 

@@ -26,8 +26,23 @@ pub(in crate::template) fn split_lines(text: &str, keep: bool) -> Vec<&str> {
 pub(in crate::template) fn capitalize(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {
-        Some(first) => first.to_uppercase().collect::<String>() + &chars.as_str().to_lowercase(),
+        Some(first) => title_case(first) + &chars.as_str().to_lowercase(),
         None => String::new(),
+    }
+}
+
+/// The character as the first one of a word; several letters in one keep all but the first low.
+fn title_case(character: char) -> String {
+    match character {
+        '\u{1c4}'..='\u{1c6}' => "\u{1c5}".to_owned(),
+        '\u{1c7}'..='\u{1c9}' => "\u{1c8}".to_owned(),
+        '\u{1ca}'..='\u{1cc}' => "\u{1cb}".to_owned(),
+        '\u{1f1}'..='\u{1f3}' => "\u{1f2}".to_owned(),
+        other => {
+            let mut upper = other.to_uppercase();
+            let first = upper.next().map(String::from).unwrap_or_default();
+            first + &upper.collect::<String>().to_lowercase()
+        }
     }
 }
 
@@ -67,7 +82,7 @@ pub(super) fn title(text: &str) -> String {
         if before {
             out.extend(character.to_lowercase());
         } else {
-            out.extend(character.to_uppercase());
+            out.push_str(&title_case(character));
         }
         before = is_cased(character);
     }
