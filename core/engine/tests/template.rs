@@ -1,5 +1,7 @@
 //! Templates and conditions by themselves: what the conformance data do not reach, and templates over a host.
 
+#![allow(clippy::unwrap_used)]
+
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 

@@ -548,7 +548,8 @@ impl Renderer<'_> {
         }
         let [start, stop, step] = numbers;
         let step = step.unwrap_or(1);
-        if step == 0 && (object.text().is_some() || self.sequence_kind(object)?.is_some()) {
+        let range = matches!(object, Val::Obj(inner) if matches!(**inner, Obj::Range { .. }));
+        if step == 0 && (range || object.text().is_some() || self.sequence_kind(object)?.is_some()) {
             return value_error("slice step cannot be zero");
         }
         let indices = |length: usize| slice_indices(length, start, stop, step);

@@ -115,7 +115,9 @@ pub(super) fn is_title(text: &str) -> bool {
 pub(super) fn swap_case(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_uppercase() {
+        if is_title_case(character) {
+            out.push(character);
+        } else if character.is_uppercase() {
             out.extend(character.to_lowercase());
         } else {
             out.extend(character.to_uppercase());
