@@ -83,7 +83,7 @@ impl Renderer<'_> {
             Ok(value) => Ok(Val::V(value)),
             Err(error) => match error.message.strip_prefix("AttributeError: ") {
                 Some(text) => template_error(text),
-                None => super::access::host_failure(error),
+                None => super::hosted::host_failure(error),
             },
         }
     }

@@ -1,9 +1,11 @@
 //! Running a compiled template over a scope.
 
 pub(super) mod access;
+pub(super) mod arithmetic;
 mod call;
 pub(super) mod convert;
 mod expr;
+pub(super) mod hosted;
 mod loops;
 pub(super) mod ops;
 pub(super) mod text;

@@ -6,7 +6,7 @@ use num_traits::{Signed, ToPrimitive};
 
 use super::Filter;
 use crate::template::eval::Renderer;
-use crate::template::eval::ops::truncate;
+use crate::template::eval::arithmetic::truncate;
 use crate::template::eval::val::{Args, R, Val, failure, template_error, type_error};
 use crate::template::parse::ast::Binary;
 use crate::value::{Value, int_from_big};
