@@ -68,7 +68,7 @@ impl Renderer<'_> {
                         Some(set) => text.trim_matches(|c| set.contains(c)).to_owned(),
                         None => return type_error("strip arg must be None or str"),
                     },
-                    _ => text.trim().to_owned(),
+                    _ => text.trim_matches(ops::is_space).to_owned(),
                 }
             }
             _ => {

@@ -1,5 +1,10 @@
 //! Operations on texts, by characters as Python counts them.
 
+/// What `str.isspace` takes for a blank.
+pub(in crate::template) fn is_space(character: char) -> bool {
+    character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
+}
+
 /// Lines, without their ends or (`keep`) with them; all line ends that Python knows.
 pub(in crate::template) fn split_lines(text: &str, keep: bool) -> Vec<&str> {
     let is_end = |c: char| {
@@ -186,23 +191,20 @@ pub(super) fn zero_fill(text: &str, width: usize) -> String {
     }
 }
 
-/// `str.split()` on runs of blanks; at most `limit` cuts. The rest keeps the blanks at its end only.
+/// `str.split()` on runs of blanks; at most `limit` cuts.
 pub(super) fn split_blanks(text: &str, limit: Option<usize>) -> Vec<&str> {
     let mut parts = Vec::new();
-    let mut rest = text.trim_start();
+    let mut rest = text.trim_start_matches(is_space);
     while !rest.is_empty() {
         if limit.is_some_and(|limit| parts.len() >= limit) {
-            parts.push(rest.trim_end());
-            // Python keeps trailing blanks of the last part when the limit was reached.
-            if let Some(last) = parts.last_mut() {
-                *last = rest;
-            }
+            // The last part keeps its blanks when the limit was reached.
+            parts.push(rest);
             return parts;
         }
-        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        let end = rest.find(is_space).unwrap_or(rest.len());
         let (part, after) = rest.split_at(end);
         parts.push(part);
-        rest = after.trim_start();
+        rest = after.trim_start_matches(is_space);
     }
     parts
 }
@@ -210,17 +212,17 @@ pub(super) fn split_blanks(text: &str, limit: Option<usize>) -> Vec<&str> {
 /// `str.rsplit()` on runs of blanks; at most `limit` cuts, from the end.
 pub(super) fn rsplit_blanks(text: &str, limit: Option<usize>) -> Vec<&str> {
     let mut parts = Vec::new();
-    let mut rest = text.trim_end();
+    let mut rest = text.trim_end_matches(is_space);
     while !rest.is_empty() {
         if limit.is_some_and(|limit| parts.len() >= limit) {
             parts.push(rest);
             break;
         }
         let start =
-            rest.char_indices().rev().find(|(_, c)| c.is_whitespace()).map_or(0, |(at, c)| at + c.len_utf8());
+            rest.char_indices().rev().find(|(_, c)| is_space(*c)).map_or(0, |(at, c)| at + c.len_utf8());
         let (before, part) = rest.split_at(start);
         parts.push(part);
-        rest = before.trim_end();
+        rest = before.trim_end_matches(is_space);
     }
     parts.reverse();
     parts
