@@ -9,6 +9,9 @@ kinds, or the class of the error. The last line is `N passed, N failed`; the exi
 Differences that are meant are listed in `expected_difference`, each with its reason.
 """
 
+# The tables of expressions have long lines.
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import argparse
@@ -63,11 +66,18 @@ class Reference:
     """Jinja2 with the rules of the specification around it."""
 
     def __init__(self) -> None:
-        self.env = jinja2.Environment(undefined=StrictUndefined, keep_trailing_newline=True, loader=jinja2.DictLoader({}))
+        self.env = jinja2.Environment(
+            undefined=StrictUndefined, keep_trailing_newline=True, loader=jinja2.DictLoader({})
+        )
         self.env.filters.update(fromjson=fromjson, json=json.dumps, sha256=sha256)
 
     def render(self, text: str, state: dict[str, Any], variables: dict[str, Any]) -> Any:
-        scope = {"state": DotDict(state), "variables": DotDict(variables), "secrets": DotDict(), "data": DotDict()}
+        scope = {
+            "state": DotDict(state),
+            "variables": DotDict(variables),
+            "secrets": DotDict(),
+            "data": DotDict(),
+        }
         scope["checkpoint"] = DotDict(dir="", last="")
         stripped = text.strip()
         match = re.match(r"^\{\{\s*([^}]+(?:\}(?!\})[^}]*)*)\s*\}\}$", stripped)
@@ -140,7 +150,9 @@ def expected_difference(text: str, theirs: dict[str, Any], ours: dict[str, Any])
     if "element slice(" in shown or ("value" in theirs and "'slice'" in json.dumps(ours)):
         return "a slice of a constant map: undefined where Jinja2 computes constants, else a failure"
     eager = ours.get("raised", {}).get("message", "")
-    if re.search(r"is not iterable|item pairs from a mapping", eager) and re.search(r"\| (items|batch|slice)", text):
+    if re.search(r"is not iterable|item pairs from a mapping", eager) and re.search(
+        r"\| (items|batch|slice)", text
+    ):
         return "lazy filters that nobody goes through; ours fails at once"
     if "late" in theirs:
         return "a lazy result that fails when it is used; ours fails at once"
@@ -157,7 +169,9 @@ def expected_difference(text: str, theirs: dict[str, Any], ours: dict[str, Any])
     if re.search(r"\.__?\w|\['__|attr\('_", text):
         return "yaml/Q-17: names that begin with an underscore are refused"
     if re.search(r"\(-[\d.]+\) \*\* \((?!-?\d)", text):
-        return "Jinja2 folds the sign into the constant and then writes -1 ** x, which Python reads as -(1 ** x)"
+        return (
+            "Jinja2 folds the sign into the constant and then writes -1 ** x, which Python reads as -(1 ** x)"
+        )
     if re.search(r"items\(\)\) <=?|keys\(\)\) <=?|items\(\)\) >=?|keys\(\)\) >=?", text):
         return "the views of maps compared as sets"
     if re.search(r"(tojson|safe|e|escape|forceescape)(\(\d?\w*=?\d?\))? \+ ", text):
@@ -201,7 +215,26 @@ CONTAINERS = [
     "[state.d]", "[missing]", "state.p", "{'x': none, 'y': true}",
 ]  # fmt: skip
 HUGE = ("10**20", "1e20", "state.big")
-BINARY = ["+", "-", "*", "/", "//", "%", "**", "~", "==", "!=", "<", "<=", ">", ">=", "in", "not in", "and", "or"]
+BINARY = [
+    "+",
+    "-",
+    "*",
+    "/",
+    "//",
+    "%",
+    "**",
+    "~",
+    "==",
+    "!=",
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "in",
+    "not in",
+    "and",
+    "or",
+]
 FILTERS = [
     "abs", "attr('real')", "attr('x')", "batch(2)", "batch(2, '-')", "batch(0)", "capitalize", "center(9)", "center",
     "count", "default('D')", "default('D', true)", "d(1, boolean=1)", "dictsort", "dictsort(true)",
@@ -349,7 +382,18 @@ def listed() -> Iterator[str]:
             yield f"{text} % ({value}, 1)"
         for prefix in ("-", "+", "not "):
             yield f"{prefix}({value})"
-    texts = ["'hello World foo'", "''", "'ABC'", "'12'", "'a\\tb\\n c'", "state.u", "state.ml", "' x '", "'It\\'s x-y'", "'ǅab'"]
+    texts = [
+        "'hello World foo'",
+        "''",
+        "'ABC'",
+        "'12'",
+        "'a\\tb\\n c'",
+        "state.u",
+        "state.ml",
+        "' x '",
+        "'It\\'s x-y'",
+        "'ǅab'",
+    ]
     for text in texts:
         for method in STRING_METHODS:
             yield f"{text}.{method}"
@@ -357,6 +401,7 @@ def listed() -> Iterator[str]:
 
 def generated(source: random.Random, depth: int = 0) -> str:
     """One random expression."""
+
     def part() -> str:
         return generated(source, depth + 1)
 
@@ -391,7 +436,11 @@ def generated(source: random.Random, depth: int = 0) -> str:
 
 def both_ways(expressions: Iterable[str]) -> list[str]:
     """Each expression alone, for its value, and inside a text."""
-    return [text for expression in expressions for text in (f"{{{{ {expression} }}}}", f"x{{{{ {expression} }}}}y")]
+    return [
+        text
+        for expression in expressions
+        for text in (f"{{{{ {expression} }}}}", f"x{{{{ {expression} }}}}y")
+    ]
 
 
 # ---------------------------------------------------------------------- comparison
@@ -401,7 +450,7 @@ def expected_of_generated(text: str) -> str | None:
     """As `expected_difference`, for texts with several operations; the listed ones hold each of these alone."""
     if re.search(r"\| (items|batch|slice|unique|map|select|reject)", text):
         return "lazy filters: what is never gone through cannot fail in Jinja2"
-    if re.search(r"(\}|\d|\])\)?\[-?\d*:-?\d*(:-?\d*)?\]", text):
+    if re.search(r"(\}|\d|\]|none|true|false)\)?\[-?\d*:-?\d*(:-?\d*)?\]", text):
         return "slices of constants that have none: Jinja2 computes an undefined value in advance"
     if "is nope" in text or "| nope" in text:
         return "unknown tests and filters: Jinja2 computes constants first and drops what it does not need"
@@ -460,7 +509,11 @@ def compare(texts: list[str], adapter: Adapter, verbose: bool, generated: bool =
                 agree = generated or theirs["raised"]["type"] == ours["raised"]["type"]
             else:
                 agree = same(theirs, ours)
-            if agree or expected_difference(text, theirs, ours) or (generated and expected_of_generated(text)):
+            if (
+                agree
+                or expected_difference(text, theirs, ours)
+                or (generated and expected_of_generated(text))
+            ):
                 passed += 1
                 if verbose:
                     print(f"{text!r}\n  {theirs}\n  {ours}")
