@@ -134,7 +134,7 @@ impl Upcall {
         CALLBACKS.fetch_add(1, Ordering::SeqCst);
         RUNNING.with(|running| running.set(running.get() + 1));
         let upcall = Upcall(());
-        if SHUT.load(Ordering::SeqCst) {
+        if is_shut() {
             return Err(Failed::new(TEA_ERR_SHUTDOWN, "libtea was shut down"));
         }
         Ok(upcall)
@@ -146,6 +146,11 @@ impl Drop for Upcall {
         RUNNING.with(|running| running.set(running.get() - 1));
         CALLBACKS.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// Whether callbacks are forbidden.
+pub(crate) fn is_shut() -> bool {
+    SHUT.load(Ordering::SeqCst)
 }
 
 /// Forbids callbacks and waits for those that run on other threads.
