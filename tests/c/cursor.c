@@ -39,7 +39,7 @@ static tea_cursor *start(world *w, uint32_t stream, uint64_t state) {
   return cursor;
 }
 
-static int64_t answer(tea_answer_kind kind, int flags, int64_t payload) { return (int64_t)kind | flags << 8 | payload << 16; }
+static int64_t answer(tea_answer_kind kind, int flags, int64_t payload) { return (int64_t)kind | flags << 8 | payload * 65536; }
 
 /* One step whose item must be of this kind, with this number above it. */
 static tea_item take(tea_cursor *cursor, int64_t given, tea_item_kind kind, int64_t number, int line) {

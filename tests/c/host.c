@@ -35,7 +35,7 @@ static tea_cursor *start(void) {
 }
 
 static int64_t step(tea_cursor *cursor, int kind, int flags, uint64_t payload) {
-  int64_t answer = (int64_t)kind | (int64_t)flags << 8 | (int64_t)payload << 16;
+  int64_t answer = (int64_t)kind | (int64_t)flags << 8 | (int64_t)payload * 65536;
   return tea_cursor_step(cursor, answer, NULL, NULL) & 0xff;
 }
 

@@ -427,6 +427,11 @@ static void a_forked_child_runs(void) {
     bool fine = tea_run_next(run, &event, NULL) == TEA_OK && strstr((char *)event.ptr, "\"node\":\"b\"") != NULL;
     tea_run *fresh = NULL;
     fine = fine && tea_run_new(graph, NOTHING, &fresh, NULL) == TEA_OK && tea_run_next(fresh, &event, NULL) == TEA_OK;
+    tea_buffer_free(&event);
+    tea_run_free(fresh);
+    tea_run_free(run);
+    tea_graph_free(graph);
+    tea_engine_free(engine);
     _exit(fine ? 0 : 1);
   }
   int status = -1;
