@@ -98,6 +98,10 @@ typedef enum tea_answer_kind {
   TEA_ANSWER_STORED = 5,
   // The host keeps an event or a result under the reference in the payload.
   TEA_ANSWER_KEPT = 6,
+  // The result was told by tea_cursor_result.
+  TEA_ANSWER_RESULT = 7,
+  // The action is the engine's own.
+  TEA_ANSWER_CORE = 8,
 } tea_answer_kind;
 
 // Kind of an item: the low 8 bits of what tea_cursor_step returns. The first three are complete in that
@@ -121,7 +125,7 @@ typedef enum tea_item_kind {
   TEA_ITEM_RESPONSE = 7,
   // The run reached the end; `flag` 1: the event has the key `output`.
   TEA_ITEM_FINAL = 8,
-  // Start a branch at `node` that joins at `other`: tea_cursor_branch, then DONE.
+  // Start a branch at `node`, launched by the node `other`: tea_cursor_branch, then DONE.
   TEA_ITEM_LAUNCH = 9,
   // Nothing to do until a branch reports: tea_cursor_wait, then DONE.
   TEA_ITEM_WAIT = 10,
@@ -137,6 +141,13 @@ typedef enum tea_item_kind {
   TEA_ITEM_RAISE = 14,
   // The run stands on `node`, which is not in the graph.
   TEA_ITEM_UNKNOWN_NODE = 15,
+  // Nothing to do but to look for signals. Answer DONE.
+  TEA_ITEM_PAUSE = 16,
+  // The engine's own work on `node` asks the host. `flag` 0: run the action named `text` with the arguments
+  // `json`; answer RESULT, FAILED, RESPOND, or CORE if the action is the engine's own. `flag` 1: run the code
+  // `raised` in the language `text`, with the further names `json`; answer RESULT, FAILED or RESPOND. `flag` 2:
+  // let `milliseconds` pass; answer DONE.
+  TEA_ITEM_REQUEST = 17,
 } tea_item_kind;
 
 // What the host's attributes say at the moment of an answer.
@@ -210,7 +221,7 @@ typedef enum tea_query {
 
 // One call of a function of the host. Only valid within the call, on its thread.
 //
-//     read:    tea_call_state, tea_call_get, tea_call_config, tea_call_node, tea_call_graph
+//     read:    tea_call_state, tea_call_get, tea_call_config, tea_call_arguments, tea_call_node, tea_call_graph
 //     answer:  tea_call_return (once; without it the result is null), tea_call_fail, tea_call_respond
 typedef struct tea_call tea_call;
 
@@ -279,6 +290,8 @@ typedef struct tea_item {
   struct tea_str text;
   // See the kind.
   struct tea_str raised;
+  // See the kind.
+  struct tea_str json;
 } tea_item;
 
 // One step of a path: a key, or an element if `is_index` is not 0.
@@ -394,6 +407,14 @@ enum tea_status tea_call_get(const struct tea_call *call,
 // `call` is the call at hand, `out` a buffer, `err` NULL or writable.
 enum tea_status tea_call_config(const struct tea_call *call, struct tea_buffer *out, struct tea_error **err);
 
+// The arguments of an action as a JSON map; empty for a node and a condition.
+//
+// # Safety
+// `call` is the call at hand, `out` a buffer, `err` NULL or writable.
+enum tea_status tea_call_arguments(const struct tea_call *call,
+                                   struct tea_buffer *out,
+                                   struct tea_error **err);
+
 // The name of the node; for a condition the node that is left. Valid within the call.
 //
 // # Safety
@@ -429,26 +450,22 @@ enum tea_status tea_call_fail(struct tea_call *call,
 // `call` is the call at hand, `json` valid text, `err` NULL or writable.
 enum tea_status tea_call_respond(struct tea_call *call, struct tea_str json, struct tea_error **err);
 
-// Writes a checkpoint in the engine's JSON format to a new file of a folder, which is created if need be; the
-// file is complete or absent. `checkpoint` is a JSON map of `node`, `state`, `config`, `timestamp` (seconds
-// since 1970) and perhaps `interrupt`. `path` receives the path.
+// The document of a checkpoint in the engine's JSON format. `checkpoint` is a JSON map of `node`, `state`,
+// `config`, `timestamp` (seconds since 1970) and perhaps `interrupt` ("before" or "after").
 //
 // # Safety
-// The texts are valid, `path` is a buffer, `err` NULL or writable.
-enum tea_status tea_checkpoint_write(struct tea_str directory,
-                                     struct tea_str checkpoint,
-                                     struct tea_buffer *path,
-                                     struct tea_error **err);
+// `checkpoint` is valid text, `out` a buffer, `err` NULL or writable.
+enum tea_status tea_checkpoint_encode(struct tea_str checkpoint,
+                                      struct tea_buffer *out,
+                                      struct tea_error **err);
 
 // Checks a document in the engine's JSON format and hands it out as a JSON map of `state`, `node`, `config`,
-// `timestamp`, `version` and, if known, `interrupt`. `path` is for the error.
+// `timestamp`, `version` and, if known, `interrupt`. The error says only what is wrong, not where: the caller
+// knows the file.
 //
 // # Safety
 // The texts are valid, `out` is a buffer, `err` NULL or writable.
-enum tea_status tea_checkpoint_read(struct tea_str json,
-                                    struct tea_str path,
-                                    struct tea_buffer *out,
-                                    struct tea_error **err);
+enum tea_status tea_checkpoint_decode(struct tea_str json, struct tea_buffer *out, struct tea_error **err);
 
 // Starts a run over a live state: nothing happens before the first step. `stream`: 0 for `invoke`, 1 for
 // `stream`. `state` is the id of the state, which the host keeps alive as long as the cursor. `run` is handed
@@ -515,6 +532,12 @@ enum tea_status tea_cursor_fail(struct tea_cursor *cursor,
 enum tea_status tea_cursor_note(struct tea_cursor *cursor,
                                 struct tea_str text,
                                 struct tea_error **err);
+
+// The result that goes with TEA_ANSWER_RESULT, as JSON; references to objects of the host are handed over.
+//
+// # Safety
+// `cursor` is a live cursor, `json` valid text, `err` NULL or writable.
+enum tea_status tea_cursor_result(struct tea_cursor *cursor, struct tea_str json, struct tea_error **err);
 
 // Waits until a branch has reported, at most `milliseconds`: TEA_OK if there is something, TEA_PENDING if not.
 // Holds nothing: other threads may work on the branches.
@@ -739,7 +762,8 @@ int64_t tea_graph_intern(const struct tea_graph *graph,
 // order: its number, the number of its function or -1, the number of its edges; then for each edge: the
 // target, the number of its condition or -1 for unconditional, and -1 for a normal edge, else the number of
 // the node where the branch joins, or -2 for a parallel edge without one. The host answers conditions by the
-// target (TEA_ANSWER_TARGET).
+// target (TEA_ANSWER_TARGET). In the place of a function or condition, -2 - n is number n of those that an
+// agent brought with it.
 //
 // # Safety
 // `graph` is a live graph, `words` points to `n` numbers, `err` is NULL or writable.

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use tea_core::run::{Cursor, Failure, Response};
-use tea_core::value::Value;
+use tea_core::value::{Map, Value};
 
 use crate::error::{Failed, tea_error};
 use crate::graph::{GraphShared, tea_graph};
@@ -15,12 +15,13 @@ use crate::text::{tea_buffer, tea_str};
 
 /// One call of a function of the host. Only valid within the call, on its thread.
 ///
-///     read:    tea_call_state, tea_call_get, tea_call_config, tea_call_node, tea_call_graph
+///     read:    tea_call_state, tea_call_get, tea_call_config, tea_call_arguments, tea_call_node, tea_call_graph
 ///     answer:  tea_call_return (once; without it the result is null), tea_call_fail, tea_call_respond
 #[allow(non_camel_case_types)]
 pub struct tea_call {
     pub(crate) state: Value,
     pub(crate) config: Value,
+    pub(crate) arguments: Value,
     pub(crate) node: String,
     pub(crate) graph: tea_graph,
     pub(crate) answer: CallAnswer,
@@ -58,10 +59,12 @@ impl Function {
         cursor: &Cursor,
         node: &str,
         graph: &Arc<GraphShared>,
+        arguments: Arc<Map>,
     ) -> Result<CallAnswer, Failed> {
         let mut call = tea_call {
             state: cursor.state().value(),
             config: Value::Map(Arc::clone(cursor.config())),
+            arguments: Value::Map(arguments),
             node: node.to_owned(),
             graph: tea_graph(Arc::clone(graph)),
             answer: CallAnswer::Value(Value::Null),
@@ -147,6 +150,25 @@ pub unsafe extern "C" fn tea_call_config(
     // SAFETY: the caller's promise.
     let body = || unsafe {
         tea_buffer::put(out, handle(call, "call")?.config.to_json())?;
+        Ok(TEA_OK)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+/// The arguments of an action as a JSON map; empty for a node and a condition.
+///
+/// # Safety
+/// `call` is the call at hand, `out` a buffer, `err` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_call_arguments(
+    call: *const tea_call,
+    out: *mut tea_buffer,
+    err: *mut *mut tea_error,
+) -> tea_status {
+    // SAFETY: the caller's promise.
+    let body = || unsafe {
+        tea_buffer::put(out, handle(call, "call")?.arguments.to_json())?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.

@@ -1,9 +1,8 @@
 //! The portable checkpoint format, for hosts that store checkpoints themselves.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use tea_core::checkpoint::{Checkpoint, write_file};
+use tea_core::checkpoint::{Checkpoint, CheckpointError};
 use tea_core::host::When;
 use tea_core::value::{Map, Value};
 
@@ -12,32 +11,25 @@ use crate::guard::guarded;
 use crate::status::tea_status::{self, *};
 use crate::text::{tea_buffer, tea_str};
 
-/// Writes a checkpoint in the engine's JSON format to a new file of a folder, which is created if need be; the
-/// file is complete or absent. `checkpoint` is a JSON map of `node`, `state`, `config`, `timestamp` (seconds
-/// since 1970) and perhaps `interrupt`. `path` receives the path.
+/// The document of a checkpoint in the engine's JSON format. `checkpoint` is a JSON map of `node`, `state`,
+/// `config`, `timestamp` (seconds since 1970) and perhaps `interrupt` ("before" or "after").
 ///
 /// # Safety
-/// The texts are valid, `path` is a buffer, `err` NULL or writable.
+/// `checkpoint` is valid text, `out` a buffer, `err` NULL or writable.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tea_checkpoint_write(
-    directory: tea_str,
+pub unsafe extern "C" fn tea_checkpoint_encode(
     checkpoint: tea_str,
-    path: *mut tea_buffer,
+    out: *mut tea_buffer,
     err: *mut *mut tea_error,
 ) -> tea_status {
     // SAFETY: the caller's promise.
     let body = || unsafe {
-        let (directory, json) = (directory.text("directory")?, checkpoint.bytes("checkpoint")?);
-        let Value::Map(mut map) = Value::from_json(json)? else {
+        let Value::Map(mut map) = Value::from_json(checkpoint.bytes("checkpoint")?)? else {
             return Err(Failed::new(TEA_ERR_JSON, "a checkpoint is a JSON map"));
         };
         Arc::make_mut(&mut map).insert("version".into(), tea_core::checkpoint::VERSION.into());
-        // Reading it back checks the shape before anything is written.
-        let checkpoint = Checkpoint::from_json(Value::Map(map).to_json().as_bytes(), directory)?;
-        tea_buffer::check(path)?;
-        let json = checkpoint.to_json(|value| value.type_name().to_owned())?;
-        let written = write_file(Path::new(directory), &checkpoint.node, &json)?;
-        tea_buffer::put(path, written.display().to_string())?;
+        let checkpoint = Checkpoint::from_value(&Value::Map(map), "(new)")?;
+        tea_buffer::put(out, checkpoint.to_json(|value| value.type_name().to_owned())?)?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
@@ -45,20 +37,23 @@ pub unsafe extern "C" fn tea_checkpoint_write(
 }
 
 /// Checks a document in the engine's JSON format and hands it out as a JSON map of `state`, `node`, `config`,
-/// `timestamp`, `version` and, if known, `interrupt`. `path` is for the error.
+/// `timestamp`, `version` and, if known, `interrupt`. The error says only what is wrong, not where: the caller
+/// knows the file.
 ///
 /// # Safety
 /// The texts are valid, `out` is a buffer, `err` NULL or writable.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tea_checkpoint_read(
+pub unsafe extern "C" fn tea_checkpoint_decode(
     json: tea_str,
-    path: tea_str,
     out: *mut tea_buffer,
     err: *mut *mut tea_error,
 ) -> tea_status {
     // SAFETY: the caller's promise.
     let body = || unsafe {
-        let checkpoint = Checkpoint::from_json(json.bytes("json")?, path.text("path")?)?;
+        let checkpoint = Checkpoint::from_json(json.bytes("json")?, "").map_err(|error| match error {
+            CheckpointError::Corrupt { reason, .. } => Failed::new(TEA_ERR_CORRUPT, reason),
+            other => other.into(),
+        })?;
         let mut map = Map::new();
         map.insert("state".into(), Value::map(checkpoint.state));
         map.insert("node".into(), checkpoint.node.into());

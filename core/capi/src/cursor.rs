@@ -6,7 +6,8 @@ use std::time::Duration;
 use tea_core::graph::NodeId;
 use tea_core::host::{HostRef, When};
 use tea_core::run::{
-    Answer, Cursor, Event, Failure, Item, Live, Method, Options, Outcome, RaiseError, Response, Scope, Start,
+    Answer, Cursor, Event, Failure, Item, Live, Method, Options, Outcome, RaiseError, Request, Response,
+    Scope, Start,
 };
 use tea_core::state::State;
 use tea_core::value::Value;
@@ -38,6 +39,10 @@ pub enum tea_answer_kind {
     TEA_ANSWER_STORED = 5,
     /// The host keeps an event or a result under the reference in the payload.
     TEA_ANSWER_KEPT = 6,
+    /// The result was told by tea_cursor_result.
+    TEA_ANSWER_RESULT = 7,
+    /// The action is the engine's own.
+    TEA_ANSWER_CORE = 8,
 }
 
 /// What the host's attributes say at the moment of an answer.
@@ -81,7 +86,7 @@ pub enum tea_item_kind {
     TEA_ITEM_RESPONSE = 7,
     /// The run reached the end; `flag` 1: the event has the key `output`.
     TEA_ITEM_FINAL = 8,
-    /// Start a branch at `node` that joins at `other`: tea_cursor_branch, then DONE.
+    /// Start a branch at `node`, launched by the node `other`: tea_cursor_branch, then DONE.
     TEA_ITEM_LAUNCH = 9,
     /// Nothing to do until a branch reports: tea_cursor_wait, then DONE.
     TEA_ITEM_WAIT = 10,
@@ -97,6 +102,13 @@ pub enum tea_item_kind {
     TEA_ITEM_RAISE = 14,
     /// The run stands on `node`, which is not in the graph.
     TEA_ITEM_UNKNOWN_NODE = 15,
+    /// Nothing to do but to look for signals. Answer DONE.
+    TEA_ITEM_PAUSE = 16,
+    /// The engine's own work on `node` asks the host. `flag` 0: run the action named `text` with the arguments
+    /// `json`; answer RESULT, FAILED, RESPOND, or CORE if the action is the engine's own. `flag` 1: run the code
+    /// `raised` in the language `text`, with the further names `json`; answer RESULT, FAILED or RESPOND. `flag` 2:
+    /// let `milliseconds` pass; answer DONE.
+    TEA_ITEM_REQUEST = 17,
 }
 
 /// Details of an item. Texts are valid until the next step of the cursor.
@@ -120,6 +132,8 @@ pub struct tea_item {
     pub text: tea_str,
     /// See the kind.
     pub raised: tea_str,
+    /// See the kind.
+    pub json: tea_str,
 }
 
 /// One flow of a run: the main flow, a branch, or a scoped run.
@@ -134,6 +148,9 @@ struct Pulled {
     graph: Arc<GraphShared>,
     failure: Failure,
     note: String,
+    result: Value,
+    /// JSON text of the last item.
+    json: String,
     /// Keeps the texts of the last item, and the references that it carries.
     last: Option<Item>,
 }
@@ -148,15 +165,7 @@ fn make(
         return Err(Failed::new(TEA_ERR_ARGUMENT, message));
     };
     let cursor = make(Arc::clone(&host), lent_state(object, &host)?);
-    let pulled = Pulled {
-        cursor,
-        host,
-        graph: Arc::clone(&graph.0),
-        failure: Failure::default(),
-        note: String::new(),
-        last: None,
-    };
-    Ok(tea_cursor(Exclusive::new(pulled)))
+    Ok(tea_cursor(Exclusive::new(Pulled::new(cursor, host, &graph.0))))
 }
 
 /// A state that the host keeps alive.
@@ -265,14 +274,8 @@ pub unsafe extern "C" fn tea_cursor_branch(
         let host = Arc::clone(&pulled.host);
         let state = lent_state(state, &host)?;
         let make = || {
-            Ok(tea_cursor(Exclusive::new(Pulled {
-                cursor: pulled.cursor.branch(Some(state))?,
-                host,
-                graph: Arc::clone(&pulled.graph),
-                failure: Failure::default(),
-                note: String::new(),
-                last: None,
-            })))
+            let branch = pulled.cursor.branch(Some(state))?;
+            Ok(tea_cursor(Exclusive::new(Pulled::new(branch, host, &pulled.graph))))
         };
         // SAFETY: the caller's promise.
         unsafe { output(out, "branch", make) }?;
@@ -356,6 +359,26 @@ pub unsafe extern "C" fn tea_cursor_note(
     unsafe { guarded(err, body) }
 }
 
+/// The result that goes with TEA_ANSWER_RESULT, as JSON; references to objects of the host are handed over.
+///
+/// # Safety
+/// `cursor` is a live cursor, `json` valid text, `err` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_cursor_result(
+    cursor: *mut tea_cursor,
+    json: tea_str,
+    err: *mut *mut tea_error,
+) -> tea_status {
+    // SAFETY: the caller's promise.
+    let body = || unsafe {
+        let mut pulled = handle(cursor, "cursor")?.0.get()?;
+        pulled.result = Value::from_json_with(json.bytes("json")?, &pulled.graph.engine.references)?;
+        Ok(TEA_OK)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
 /// Waits until a branch has reported, at most `milliseconds`: TEA_OK if there is something, TEA_PENDING if not.
 /// Holds nothing: other threads may work on the branches.
 ///
@@ -424,7 +447,7 @@ pub unsafe extern "C" fn tea_cursor_step(
         let next = pulled.last.insert(next);
         if !item.is_null() {
             // SAFETY: not NULL, and writable by the caller's promise. The texts belong to `last`.
-            unsafe { item.write(details(next)) };
+            unsafe { item.write(details(next, &mut pulled.json)) };
         }
         Ok(self::number(kind, number))
     };
@@ -437,6 +460,19 @@ fn number(kind: tea_item_kind, number: u32) -> i64 {
 }
 
 impl Pulled {
+    fn new(cursor: Cursor, host: Arc<TableHost>, graph: &Arc<GraphShared>) -> Self {
+        Pulled {
+            cursor,
+            host,
+            graph: Arc::clone(graph),
+            failure: Failure::default(),
+            note: String::new(),
+            result: Value::Null,
+            json: String::new(),
+            last: None,
+        }
+    }
+
     fn answer(&mut self, kind: i64, payload: i64) -> Result<Answer, Failed> {
         use tea_answer_kind::*;
         Ok(match kind {
@@ -464,6 +500,8 @@ impl Pulled {
                 body: Value::Null,
                 headers: Value::Null,
             }),
+            kind if kind == TEA_ANSWER_RESULT as i64 => Answer::Result(std::mem::take(&mut self.result)),
+            kind if kind == TEA_ANSWER_CORE as i64 => Answer::Core,
             kind if kind == TEA_ANSWER_STORED as i64 => Answer::Stored(None),
             kind if kind == TEA_ANSWER_KEPT as i64 => match u64::try_from(payload) {
                 Ok(id) if id > 0 => {
@@ -492,6 +530,8 @@ fn kind_of(item: &Item) -> tea_item_kind {
         Item::Store { .. } => TEA_ITEM_STORE,
         Item::Launch { .. } => TEA_ITEM_LAUNCH,
         Item::Wait => TEA_ITEM_WAIT,
+        Item::Pause => TEA_ITEM_PAUSE,
+        Item::Request { .. } => TEA_ITEM_REQUEST,
         Item::Outcome(_) => TEA_ITEM_OUTCOME,
         Item::Raise(RaiseError::Unchanged(_)) => TEA_ITEM_RAISE,
         Item::Raise(RaiseError::UnknownNode(_)) => TEA_ITEM_UNKNOWN_NODE,
@@ -506,7 +546,7 @@ fn kept(value: Option<&Value>) -> u64 {
 }
 
 /// The details of an item. Its texts borrow from it.
-fn details(item: &Item) -> tea_item {
+fn details(item: &Item, json: &mut String) -> tea_item {
     let mut details = tea_item {
         node: 0,
         other: 0,
@@ -516,13 +556,14 @@ fn details(item: &Item) -> tea_item {
         milliseconds: 0.0,
         text: tea_str::EMPTY,
         raised: tea_str::EMPTY,
+        json: tea_str::EMPTY,
     };
     match item {
         Item::Store { node, when } | Item::Event(Event::Interrupt { node, when, .. }) => {
             details.node = *node;
             details.flag = u32::from(*when == When::After);
         }
-        Item::Launch { node, join } => (details.node, details.other) = (*node, *join),
+        Item::Launch { node, from } => (details.node, details.other) = (*node, *from),
         Item::Error(error) => {
             details.node = error.node;
             details.text = tea_str::of(&error.text);
@@ -559,7 +600,27 @@ fn details(item: &Item) -> tea_item {
             Event::Final { output } => details.flag = u32::from(*output),
             Event::Interrupt { .. } => {}
         },
-        Item::Call { .. } | Item::Condition { .. } | Item::Wait | Item::Done => {}
+        Item::Request { node, request } => {
+            details.node = *node;
+            match request {
+                Request::Action { name, arguments } => {
+                    details.text = tea_str::of(name);
+                    *json = Value::Map(Arc::clone(arguments)).to_json();
+                }
+                Request::Code { language, source, names } => {
+                    details.flag = 1;
+                    (details.text, details.raised) = (tea_str::of(language), tea_str::of(source));
+                    *json = Value::Map(Arc::clone(names)).to_json();
+                }
+                Request::Sleep(duration) => {
+                    details.flag = 2;
+                    details.milliseconds = duration.as_secs_f64() * 1000.0;
+                    json.clear();
+                }
+            }
+            details.json = tea_str::of(json);
+        }
+        Item::Call { .. } | Item::Condition { .. } | Item::Wait | Item::Pause | Item::Done => {}
     }
     details
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tea_core::checkpoint::Store;
 use tea_core::graph::{
-    Action, BuildError, CompileOptions, Edge, EdgeLabel, Graph, MapEntry, NodeId, Parallel, Rule, Topology,
+    Action, BuildError, CompileOptions, Edge, EdgeLabel, Graph, Library, MapEntry, NodeId, Parallel, Rule,
+    Topology,
 };
 use tea_core::value::{Key, Map, Value, text};
 
@@ -553,7 +554,8 @@ pub unsafe extern "C" fn tea_graph_intern(
 /// order: its number, the number of its function or -1, the number of its edges; then for each edge: the
 /// target, the number of its condition or -1 for unconditional, and -1 for a normal edge, else the number of
 /// the node where the branch joins, or -2 for a parallel edge without one. The host answers conditions by the
-/// target (TEA_ANSWER_TARGET).
+/// target (TEA_ANSWER_TARGET). In the place of a function or condition, -2 - n is number n of those that an
+/// agent brought with it.
 ///
 /// # Safety
 /// `graph` is a live graph, `words` points to `n` numbers, `err` is NULL or writable.
@@ -573,7 +575,8 @@ pub unsafe extern "C" fn tea_graph_describe(
             // SAFETY: not NULL, and `n` numbers by the caller's promise.
             (false, _) => unsafe { std::slice::from_raw_parts(words, n) },
         };
-        let nodes = read_words(words, graph.0.graph.topology().capacity())?;
+        let library = graph.0.graph.library();
+        let nodes = read_words(words, graph.0.graph.topology().capacity(), &library)?;
         graph.0.graph.edit(|topology| {
             topology.clear();
             for (id, action, edges) in nodes {
@@ -590,22 +593,33 @@ pub unsafe extern "C" fn tea_graph_describe(
 }
 
 /// Reads the whole description before anything changes.
-fn read_words(words: &[i64], capacity: usize) -> Result<Vec<(NodeId, Action, Vec<Edge>)>, Failed> {
+fn read_words(
+    words: &[i64],
+    capacity: usize,
+    library: &Library,
+) -> Result<Vec<(NodeId, Action, Vec<Edge>)>, Failed> {
     let short = || Failed::new(TEA_ERR_ARGUMENT, "the description of the graph ends in the middle of a node");
+    let bad = |word: i64| Failed::new(TEA_ERR_ARGUMENT, format!("{word} is not the number of a function"));
     let id = |word: i64| {
         let id = NodeId::try_from(word).ok().filter(|id| (*id as usize) < capacity);
         id.ok_or_else(|| Failed::new(TEA_ERR_UNKNOWN_ID, format!("{word} is not the number of a node")))
     };
-    let reference = |word: i64| {
-        let message = || Failed::new(TEA_ERR_ARGUMENT, format!("{word} is not the number of a function"));
-        if word == -1 { Ok(None) } else { u32::try_from(word).map(Some).map_err(|_| message()) }
+    let own = |word: i64| usize::try_from(-2 - word).unwrap_or(usize::MAX);
+    let action = |word: i64| match (u32::try_from(word), word) {
+        (Ok(reference), _) => Ok(Action::Call { reference }),
+        (_, -1) => Ok(Action::None),
+        _ => library.programs.get(own(word)).cloned().map(Action::Program).ok_or_else(|| bad(word)),
+    };
+    let rule = |word: i64| match (u32::try_from(word), word) {
+        (Ok(reference), _) => Ok(Rule::Host { reference }),
+        (_, -1) => Ok(Rule::Always),
+        _ => library.conditions.get(own(word)).cloned().map(Rule::Choose).ok_or_else(|| bad(word)),
     };
     let mut nodes = Vec::new();
     let mut rest = words;
     while let Some((head, tail)) = rest.split_first_chunk::<3>() {
         let [node, function, count] = *head;
         rest = tail;
-        let action = reference(function)?.map_or(Action::None, |reference| Action::Call { reference });
         let mut edges = Vec::new();
         if count < 0 {
             return Err(Failed::new(TEA_ERR_ARGUMENT, format!("{count} is not a number of edges")));
@@ -614,15 +628,14 @@ fn read_words(words: &[i64], capacity: usize) -> Result<Vec<(NodeId, Action, Vec
             let (edge, tail) = rest.split_first_chunk::<3>().ok_or_else(short)?;
             let [target, condition, join] = *edge;
             rest = tail;
-            let rule = reference(condition)?.map_or(Rule::Always, |reference| Rule::Host { reference });
             let parallel = match join {
                 -1 => None,
                 -2 => Some(Parallel { join: None, config: Value::Null }),
                 join => Some(Parallel { join: Some(id(join)?), config: Value::Null }),
             };
-            edges.push(Edge { target: id(target)?, rule, parallel });
+            edges.push(Edge { target: id(target)?, rule: rule(condition)?, parallel });
         }
-        nodes.push((id(node)?, action, edges));
+        nodes.push((id(node)?, action(function)?, edges));
     }
     if rest.is_empty() { Ok(nodes) } else { Err(short()) }
 }

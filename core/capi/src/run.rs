@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tea_core::checkpoint::{Checkpoint, Store};
 use tea_core::graph::NodeId;
 use tea_core::run::{
-    Answer, Cursor, Event, Failure, Item, Live, Method, Options, RaiseError, RunError, Scope, Start,
+    Answer, Cursor, Event, Failure, Item, Live, Method, Options, RaiseError, Request, RunError, Scope, Start,
 };
 use tea_core::state::State;
 use tea_core::value::{Map, Value};
@@ -74,7 +74,7 @@ pub unsafe extern "C" fn tea_run_new(
             Some(_) => return Err(Failed::new(TEA_ERR_ARGUMENT, "option 'checkpoint' is a path or an id")),
         };
         let options = Options { method, start, run: 0, config };
-        let cursor = Cursor::new(Arc::clone(&graph.graph), None, State::Core(state), options);
+        let cursor = Cursor::new(Arc::clone(&graph.graph), None, State::core(state), options);
         let driver = Driver { graph, cursor, branches: VecDeque::new(), started: false, failed: false };
         output(out, "run", || Ok(tea_run(Exclusive::new(driver))))?;
         Ok(TEA_OK)
@@ -179,7 +179,7 @@ pub unsafe extern "C" fn tea_graph_run_scoped(
         };
         let scope = Scope { entry: end("entry")?, exit: end("exit")? };
         graph.graph.topology().check_scope(scope.entry, scope.exit)?;
-        let input = State::Core(map(&options, "input")?);
+        let input = State::core(map(&options, "input")?);
         let mut cursor = Cursor::scoped(Arc::clone(&graph.graph), None, input, scope);
         cursor.configure(map(&options, "config")?);
         let mut driver = Driver { graph, cursor, branches: VecDeque::new(), started: false, failed: false };
@@ -239,7 +239,8 @@ impl Driver {
                         other => other,
                     }
                 }
-                Item::Store { .. } | Item::Outcome(_) => Answer::Done,
+                Item::Request { node, request } => request_of(&self.graph, &self.cursor, node, request)?,
+                Item::Store { .. } | Item::Outcome(_) | Item::Pause => Answer::Done,
             };
         }
     }
@@ -260,6 +261,7 @@ impl Driver {
                     Answer::Result(value) => Answer::Choice(value),
                     other => other,
                 },
+                Item::Request { node, request } => request_of(&self.graph, &branch, node, request)?,
                 _ => Answer::Done,
             };
         }
@@ -296,14 +298,45 @@ impl Driver {
     }
 }
 
+/// Answers a request of the engine's own work: actions that the host registered, and sleeping. Other actions are
+/// the engine's; there is no language of code but the engine's own.
+fn request_of(
+    graph: &Arc<GraphShared>,
+    cursor: &Cursor,
+    node: NodeId,
+    request: Request,
+) -> Result<Answer, Failed> {
+    let node = cursor.topology().name(node);
+    match request {
+        Request::Action { name, arguments } => match graph.engine.action(&name) {
+            Some(function) => Ok(answer_of(function.call(cursor, node, graph, arguments)?)),
+            None => Ok(Answer::Core),
+        },
+        Request::Code { language, .. } => Ok(Answer::Failed(Failure {
+            class: "RuntimeError".to_owned(),
+            text: format!("node '{node}' has code in {language}, which this host does not run"),
+            ..Failure::default()
+        })),
+        Request::Sleep(duration) => {
+            std::thread::sleep(duration);
+            Ok(Answer::Done)
+        }
+    }
+}
+
+fn answer_of(answer: CallAnswer) -> Answer {
+    match answer {
+        CallAnswer::Value(value) => Answer::Result(value),
+        CallAnswer::Failed(failure) => Answer::Failed(failure),
+        CallAnswer::Respond(response) => Answer::Respond(response),
+    }
+}
+
 /// Calls a function of the host for a node of a flow.
 fn call(graph: &Arc<GraphShared>, cursor: &Cursor, node: NodeId, reference: u32) -> Result<Answer, Failed> {
     let Some(function) = graph.function(reference) else {
         return Err(Failed::new(TEA_ERR_UNKNOWN_ID, format!("{reference} is not the number of a function")));
     };
-    Ok(match function.call(cursor, cursor.topology().name(node), graph)? {
-        CallAnswer::Value(value) => Answer::Result(value),
-        CallAnswer::Failed(failure) => Answer::Failed(failure),
-        CallAnswer::Respond(response) => Answer::Respond(response),
-    })
+    let node = cursor.topology().name(node);
+    Ok(answer_of(function.call(cursor, node, graph, Arc::default())?))
 }

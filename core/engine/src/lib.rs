@@ -7,6 +7,8 @@
 //! - [`graph`]: nodes, edges, settings;
 //! - [`run`]: the step machine that a host pulls;
 //! - [`checkpoint`]: what is kept of a run at an interrupt.
+//! - [`yaml`]: how agent files are read.
+//! - [`template`]: templates and conditions of agents.
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
@@ -14,4 +16,6 @@ pub mod graph;
 pub mod host;
 pub mod run;
 pub mod state;
+pub mod template;
 pub mod value;
+pub mod yaml;

@@ -100,7 +100,13 @@ impl Checkpoint {
     pub fn from_json(json: &[u8], path: &str) -> Result<Self, CheckpointError> {
         let corrupt = |reason: String| CheckpointError::Corrupt { path: path.to_owned(), reason };
         let document = Value::from_json(json).map_err(|error| corrupt(error.message))?;
-        let Value::Map(document) = &document else {
+        Checkpoint::from_value(&document, path)
+    }
+
+    /// Checks the document as a value; `path` is for errors.
+    pub fn from_value(document: &Value, path: &str) -> Result<Self, CheckpointError> {
+        let corrupt = |reason: String| CheckpointError::Corrupt { path: path.to_owned(), reason };
+        let Value::Map(document) = document else {
             return Err(corrupt(format!("a map is expected, not {}", document.type_name())));
         };
         let field =

@@ -21,6 +21,7 @@ pub use topology::{Action, END, Edge, Node, NodeId, Parallel, Rule, START, Topol
 
 use crate::checkpoint::Store;
 use crate::host::When;
+use crate::run::{Choose, Program};
 
 /// Settings of a graph that its runs read at every step.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +40,16 @@ pub struct Settings {
     pub step_limit: Option<u64>,
 }
 
+/// Programs and conditions of the engine that a host can refer to by number when it describes the graph itself
+/// (`tea_graph_describe`).
+#[derive(Debug, Clone, Default)]
+pub struct Library {
+    /// Work of nodes.
+    pub programs: Vec<Arc<dyn Program>>,
+    /// Conditions of edges.
+    pub conditions: Vec<Arc<dyn Choose>>,
+}
+
 /// A graph that can be built, run and changed, also while it runs.
 ///
 /// The structure is replaced as a whole on a change (copied only if a run holds the old one), and a counter
@@ -47,6 +58,7 @@ pub struct Settings {
 pub struct Graph {
     topology: Mutex<Arc<Topology>>,
     settings: Mutex<Arc<Settings>>,
+    library: Mutex<Arc<Library>>,
     generation: AtomicU64,
     /// `Settings::step_limit`, 0 for none: read at every step, so without a lock.
     step_limit: AtomicU64,
@@ -64,6 +76,7 @@ impl Graph {
         Graph {
             topology: Mutex::new(Arc::new(Topology::new())),
             settings: Mutex::default(),
+            library: Mutex::default(),
             generation: AtomicU64::new(1),
             step_limit: AtomicU64::new(0),
         }
@@ -82,6 +95,16 @@ impl Graph {
     /// The settings as they are now.
     pub fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Programs and conditions by number.
+    pub fn library(&self) -> Arc<Library> {
+        Arc::clone(&self.library.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sets programs and conditions by number.
+    pub fn set_library(&self, library: Library) {
+        *self.library.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(library);
     }
 
     /// Changes the settings.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::run::{Choose, Program};
 use crate::value::{Key, Value};
 
 /// Number of a node within its graph. Numbers are never reused.
@@ -14,7 +15,7 @@ pub const START: NodeId = 0;
 pub const END: NodeId = 1;
 
 /// What running a node means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub enum Action {
     /// Nothing: the node is passed through without event or record.
     #[default]
@@ -24,6 +25,8 @@ pub enum Action {
         /// The host's number for the function.
         reference: u32,
     },
+    /// A program of the engine.
+    Program(Arc<dyn Program>),
 }
 
 /// A node and the edges that leave it.
@@ -61,6 +64,8 @@ pub enum Rule {
         /// The host's number for the condition.
         reference: u32,
     },
+    /// The engine evaluates the condition; the edge is taken if its value is true.
+    Choose(Arc<dyn Choose>),
     /// The host evaluates the condition, the engine looks its value up. Edges of one building call share the
     /// map.
     Map {

@@ -103,7 +103,7 @@ impl Cursor {
         let text = format_args!("Launching parallel {kind}flow to node '{branch}' (fan-in: '{fan_in}')");
         self.record(LogLevel::Debug, text);
         self.phase = Phase::AwaitLaunch { edge: index };
-        Some(Item::Launch { node, join })
+        Some(Item::Launch { node, from: self.node })
     }
 
     /// Makes the cursor of the branch that the last item asked for. `state` is the host's copy of the state; a

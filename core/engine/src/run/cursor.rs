@@ -5,12 +5,16 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::branch::{Mailbox, Pending};
 use super::event::Event;
+use super::program::{Process, Scene, Stop, Turn};
 use super::{Answer, BranchError, Failure, Item, Live, Method, RaiseError, Response, RunError, StepError};
 use crate::checkpoint::{Checkpoint, CheckpointError, Store, write_file};
 use crate::graph::{Action, END, Graph, NodeId, START, Topology};
 use crate::host::{Host, LogLevel, Query, When};
 use crate::state::State;
 use crate::value::{Map, Value};
+
+/// How many moves a step makes without an item before it pauses.
+const MAX_TURNS: u32 = 100_000;
 
 /// Where a run begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,18 +78,35 @@ pub(super) enum Phase {
     Enter,
     Call,
     AwaitResult,
+    /// A program is to be polled.
+    Poll,
+    AwaitRequest,
     Ran,
     Leave,
-    Launch { edge: usize },
-    AwaitLaunch { edge: usize },
-    Route { edge: usize },
-    AwaitTarget { edge: usize },
+    Launch {
+        edge: usize,
+    },
+    AwaitLaunch {
+        edge: usize,
+    },
+    Route {
+        edge: usize,
+    },
+    AwaitTarget {
+        edge: usize,
+    },
     Join(NodeId),
     AwaitBranch(NodeId),
     Joined(NodeId),
-    AwaitStore { when: When },
-    AwaitKeptEvent { then: Box<Phase> },
-    AwaitKeptOutcome { error: Option<String> },
+    AwaitStore {
+        when: When,
+    },
+    AwaitKeptEvent {
+        then: Box<Phase>,
+    },
+    AwaitKeptOutcome {
+        error: Option<String>,
+    },
     BranchFailed,
     End,
 }
@@ -107,6 +128,7 @@ pub struct Cursor {
     /// The node was reached by a join: its records and its routing are those of a fan-in.
     pub(super) at_join: bool,
     pub(super) pending: Pending,
+    process: Option<Process>,
     pub(super) outcome: Option<BranchError>,
     steps: u64,
     /// Branches hand on their plain states, also in `invoke` (resumed runs).
@@ -161,6 +183,7 @@ impl Cursor {
             phase,
             at_join: false,
             pending: Pending::default(),
+            process: None,
             outcome: None,
             steps: 0,
             plain_results: method == Method::Stream,
@@ -237,6 +260,7 @@ impl Cursor {
     /// say now.
     pub fn step(&mut self, mut answer: Answer, live: Live) -> Result<Item, StepError> {
         self.live = live;
+        let mut turns = 0;
         loop {
             let item = match &mut self.phase {
                 Phase::Begin(start) => {
@@ -251,6 +275,15 @@ impl Cursor {
                 Phase::AwaitResult => {
                     let given = std::mem::replace(&mut answer, Answer::Done);
                     self.take_result(given)?
+                }
+                Phase::Poll => self.poll()?,
+                Phase::AwaitRequest => {
+                    let given = std::mem::replace(&mut answer, Answer::Done);
+                    if let Some(process) = &self.process {
+                        process.answer(given);
+                    }
+                    self.phase = Phase::Poll;
+                    None
                 }
                 Phase::Ran => self.ran()?,
                 Phase::Leave => self.leave(),
@@ -320,6 +353,11 @@ impl Cursor {
                 return Ok(item);
             }
             answer = Answer::Done;
+            // A cycle of nodes without functions must not keep the host from its signals.
+            turns += 1;
+            if turns == MAX_TURNS {
+                return Ok(Item::Pause);
+            }
         }
     }
 
@@ -336,6 +374,9 @@ impl Cursor {
                 } else if interrupt != Some(When::Before) && self.stops(When::After)? {
                     Phase::Leave
                 } else {
+                    if let Some(error) = self.count_step() {
+                        return Ok(Some(error));
+                    }
                     Phase::Call
                 }
             }
@@ -394,17 +435,56 @@ impl Cursor {
         let Some(node) = self.topology.get(self.node) else {
             return Ok(Some(self.unknown_node()));
         };
-        match node.action {
+        match &node.action {
             Action::None => {
                 self.phase = Phase::Ran;
                 Ok(None)
             }
             Action::Call { reference } => {
+                let reference = *reference;
                 self.record_enter(self.at_join)?;
                 self.phase = Phase::AwaitResult;
                 Ok(Some(Item::Call { node: self.node, reference }))
             }
+            Action::Program(program) => {
+                let process = Process::new(program.as_ref(), self.scene());
+                self.record_enter(self.at_join)?;
+                self.process = Some(process);
+                self.phase = Phase::Poll;
+                Ok(None)
+            }
         }
+    }
+
+    /// What a program or a condition of the engine works with.
+    pub(super) fn scene(&self) -> Scene {
+        Scene {
+            node: self.topology.get(self.node).map_or_else(|| "?".into(), |node| Arc::clone(&node.name)),
+            state: self.state.clone(),
+            config: Arc::clone(&self.config),
+            host: self.host.clone(),
+        }
+    }
+
+    fn poll(&mut self) -> Result<Option<Item>, StepError> {
+        let Some(process) = &mut self.process else {
+            self.phase = Phase::Ran;
+            return Ok(None);
+        };
+        let result = match process.poll() {
+            Turn::Asked(request) => {
+                self.phase = Phase::AwaitRequest;
+                return Ok(Some(Item::Request { node: self.node, request }));
+            }
+            Turn::Waiting => return Ok(Some(Item::Wait)),
+            Turn::Ended(result) => result,
+        };
+        self.process = None;
+        self.take_result(match result {
+            Ok(value) => Answer::Result(value),
+            Err(Stop::Failed(failure)) => Answer::Failed(failure),
+            Err(Stop::Respond(response)) => Answer::Respond(response),
+        })
     }
 
     fn take_result(&mut self, answer: Answer) -> Result<Option<Item>, StepError> {
@@ -473,7 +553,7 @@ impl Cursor {
     /// The run as it stands, as a checkpoint. A host-resident state is exported.
     pub fn checkpoint(&self, interrupt: Option<When>) -> Result<Checkpoint, StepError> {
         let state = match &self.state {
-            State::Core(state) => Map::clone(state),
+            State::Core(state) => Map::clone(&state.map()),
             State::Host { object, host } => match host.export(object.id())? {
                 Value::Map(map) => Map::clone(&map),
                 _ => Map::new(),
@@ -598,6 +678,7 @@ pub(super) fn wrong(answer: &Answer, expected: &'static str) -> StepError {
         Answer::Result(_) => "RESULT",
         Answer::Target(_) => "TARGET",
         Answer::Choice(_) => "CHOICE",
+        Answer::Core => "CORE",
         Answer::Failed(_) => "FAILED",
         Answer::Respond(_) => "RESPOND",
         Answer::Stored(_) => "STORED",

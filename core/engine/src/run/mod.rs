@@ -21,12 +21,14 @@
 //! - `cursor`: the machine up to a node's result;
 //! - `route`: leaving a node;
 //! - `branch`: launching branches and joining them;
+//! - `program`: nodes whose work the engine does itself;
 //! - `event`: the events as values;
 //! - `record`: the log records.
 
 mod branch;
 mod cursor;
 mod event;
+mod program;
 mod record;
 mod route;
 #[cfg(test)]
@@ -37,6 +39,7 @@ use thiserror::Error;
 pub use branch::Mailbox;
 pub use cursor::{Cursor, Options, Scope, Start};
 pub use event::Event;
+pub use program::{Choose, Program, Request, Running, Scene, Stop, Task};
 
 use crate::checkpoint::CheckpointError;
 use crate::graph::NodeId;
@@ -63,6 +66,13 @@ pub enum Item {
         /// The host's number for the function.
         reference: u32,
     },
+    /// A program of the engine asks the host; see [`Request`] for the answers.
+    Request {
+        /// The node that is running.
+        node: NodeId,
+        /// What it asks.
+        request: Request,
+    },
     /// Evaluate a condition; answer [`Answer::Target`] or, for an edge whose map the engine holds,
     /// [`Answer::Choice`].
     Condition {
@@ -85,9 +95,11 @@ pub enum Item {
     Launch {
         /// The branch's first node, which is also its name.
         node: NodeId,
-        /// Where it joins.
-        join: NodeId,
+        /// The node that launches it.
+        from: NodeId,
     },
+    /// Nothing to do but to look for signals: many nodes without functions went by. Answer [`Answer::Done`].
+    Pause,
     /// Nothing to do until a branch reports: wait (see [`Cursor::mailbox`]), then answer [`Answer::Done`].
     Wait,
     /// The run failed. With `raise_exceptions` the host raises `raised`, caused by `failure`'s object; without
@@ -183,6 +195,8 @@ pub enum Answer {
     Target(Option<NodeId>),
     /// The value of a condition whose map the engine holds.
     Choice(Value),
+    /// The action is the engine's own: it runs it.
+    Core,
     /// The function failed.
     Failed(Failure),
     /// The function answers for the whole run; `status` is for the record.

@@ -49,6 +49,18 @@ impl Cursor {
                         self.go(edge.target);
                         return None;
                     }
+                    Rule::Choose(choose) => match choose.choose(&self.scene()) {
+                        Ok(value) => {
+                            let target = edge.target;
+                            let values = self.live.values;
+                            self.record_edge(target, || shown(&value, values));
+                            if value.is_truthy() {
+                                self.go(target);
+                                return None;
+                            }
+                        }
+                        Err(failure) => return Some(self.condition_failed(failure)),
+                    },
                     Rule::Host { reference } | Rule::Map { reference, .. } => {
                         self.phase = Phase::AwaitTarget { edge: index };
                         return Some(Item::Condition { node: self.node, reference: *reference });
@@ -89,7 +101,11 @@ impl Cursor {
             other => return Err(wrong(&other, "the value or the target of the condition")),
         };
         match next {
-            Some(next) => self.go(next),
+            Some(next) => {
+                // The host may have made up the name just now.
+                self.refresh();
+                self.go(next);
+            }
             None => self.phase = Phase::Route { edge: index + 1 },
         }
         Ok(None)

@@ -17,7 +17,7 @@ use super::{Date, DateTime, Key, Map, Value, float_repr, put};
 use crate::host::{HostRef, References};
 
 /// How deep lists and maps may be nested in JSON text.
-pub const MAX_DEPTH: usize = 200;
+pub const MAX_DEPTH: usize = 500;
 
 const TAG: &str = "$tea";
 

@@ -1,0 +1,155 @@
+"""A graph's twin in the library: structure, functions and conditions by number."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Any
+
+from .calls import Prepared, prepare
+from .library import call, encode, engine, ffi, lib, take
+
+if TYPE_CHECKING:
+    from .structure import Structure
+
+
+# Conditions of unconditional edges are lambdas by contract (`SG-15`).
+ALWAYS = lambda **_kwargs: True  # noqa: E731
+
+
+class Condition:
+    """A conditional edge: its condition, ready to be called, and where its value leads."""
+
+    __slots__ = ("mapping", "prepared", "source", "target")
+
+    def __init__(self, prepared: Prepared, mapping: Any, source: Any, target: Any) -> None:
+        self.prepared = prepared
+        self.mapping = mapping
+        self.source = source
+        self.target = target
+
+
+class Twin:
+    """The graph as the library knows it. `push` brings it up to date; it costs one call for the whole graph."""
+
+    __slots__ = ("__weakref__", "conditions", "functions", "ids", "names", "pointer", "seen")
+
+    def __init__(self) -> None:
+        out = ffi.new("tea_graph **")
+        call(lib.tea_graph_new, engine(), b"", out)
+        self.pointer: Any = ffi.gc(out[0], lib.tea_graph_free)
+        # Numbers of names. The first two are the library's own.
+        self.ids: dict[Any, int] = {"__start__": 0, "__end__": 1}
+        self.names: list[Any] = ["__start__", "__end__"]
+        # By number of the node.
+        self.functions: list[Prepared | None] = []
+        # By the numbers that conditional edges were given.
+        self.conditions: list[Condition] = []
+        self.seen = -1
+
+    def id_of(self, name: Any) -> int:
+        """The number of a name, a new one if need be; raises TypeError for an unhashable name."""
+        known = self.ids.get(name)
+        if known is not None:
+            return known
+        label = encode(str(name))
+        # Names that are no texts get a key that no text has: 1 and "1" print alike.
+        key = label if type(name) is str else b"\0%d" % len(self.names)
+        number = call(lib.tea_graph_intern, self.pointer, key, label)
+        if number != len(self.names):
+            # Two texts with the same UTF-8 form (lone surrogates): told apart like names that are no texts.
+            key = b"\0%d" % len(self.names)
+            number = call(lib.tea_graph_intern, self.pointer, key, label)
+        self.ids[name] = number
+        self.names.append(name)
+        self.functions.append(None)
+        return number
+
+    def push(self, structure: Structure) -> None:
+        """Describes the structure to the library, if it changed since the last time."""
+        version = structure.version
+        if version == self.seen:
+            return
+        words = array("q")
+        id_of = self.id_of
+        # Numbers first: edges name nodes that come later.
+        numbers = [id_of(name) for name in structure.nodes]
+        before = {id(entry[1]): entry for entry in self.functions if entry is not None}
+        functions: list[Prepared | None] = [None] * len(self.names)
+        self.conditions = conditions = []
+        for number, (name, attributes) in zip(numbers, structure.nodes.items(), strict=True):
+            run = attributes.get("run")
+            if run:
+                # Plans made so far are kept.
+                functions[number] = before.get(id(run)) or prepare(run)
+            edges = structure.successors.get(name) or {}
+            words.extend((number, number if run else -1, len(edges)))
+            for target, edge in edges.items():
+                words.extend((id_of(target), self._rule(edge, name, target, conditions), self._join(edge)))
+        functions.extend([None] * (len(self.names) - len(functions)))
+        self.functions = functions
+        address, count = words.buffer_info()
+        call(lib.tea_graph_describe, self.pointer, ffi.cast("int64_t *", address), count)
+        self.seen = version
+
+    def _rule(self, edge: dict[str, Any], source: Any, target: Any, conditions: list[Condition]) -> int:
+        """-1 for an unconditional edge, else the number of its condition."""
+        condition, mapping = edge.get("cond", ALWAYS), edge.get("cond_map")
+        if condition is ALWAYS and (not mapping or (len(mapping) == 1 and mapping.get(True) == target)):
+            return -1
+        conditions.append(Condition(prepare(condition), mapping, source, target))
+        return len(conditions) - 1
+
+    def _join(self, edge: dict[str, Any]) -> int:
+        """-1 for a normal edge, -2 for a parallel edge without a join, else the number of the join."""
+        if not edge.get("parallel"):
+            return -1
+        join = edge.get("fan_in_node")
+        return -2 if join is None else self.id_of(join)
+
+    def configure(self, options: str) -> None:
+        """Changes settings; a JSON map."""
+        call(lib.tea_graph_configure, self.pointer, options.encode())
+
+    def mermaid(self, structure: Structure) -> str:
+        """The graph as Mermaid text. Names must be texts, as with the reference (`VZ-11`)."""
+        self.push(structure)
+        for name in structure.nodes:
+            name.replace(" ", "_")
+        labels = []
+        for source, targets in structure.successors.items():
+            for target, edge in targets.items():
+                if "cond" in edge and edge.get("cond_map"):
+                    labels.append(self._label(source, target, edge))
+        import json
+
+        out = ffi.new("tea_buffer *")
+        call(lib.tea_graph_mermaid, self.pointer, json.dumps(labels).encode(), out)
+        return take(out)
+
+    def _label(self, source: Any, target: Any, edge: dict[str, Any]) -> list[Any]:
+        entries = []
+        for key, value in edge["cond_map"].items():
+            if key is True:
+                label = "true"
+            elif key is False:
+                label = "false"
+            elif isinstance(key, str):
+                label = key.replace('"', "'").replace("|", "/")
+            else:
+                label = str(key)
+            entries.append([label, bool(key == True), self.ids.get(value)])  # noqa: E712 - 1 is true here
+        condition = edge["cond"]
+        named = callable(condition) and getattr(condition, "__name__", "<lambda>") != "<lambda>"
+        return [self.ids[source], self.ids[target], named, entries]
+
+    def path_exists(self, source: Any, target: Any) -> bool:
+        """Whether edges lead from one node to another."""
+        return bool(call(lib.tea_graph_path_exists, self.pointer, self.id_of(source), self.id_of(target)))
+
+    def nodes_between(self, source: Any, target: Any) -> list[Any]:
+        """What can be reached from one node without going past another, breadth-first."""
+        import json
+
+        out = ffi.new("tea_buffer *")
+        call(lib.tea_graph_nodes_between, self.pointer, self.id_of(source), self.id_of(target), out)
+        return [self.names[number] for number in json.loads(take(out))]
