@@ -286,6 +286,38 @@ static void wrong_answers(void) {
   end(&w);
 }
 
+/* A cycle of nodes without functions gives the host a look at its signals now and then. */
+static void an_endless_cycle_pauses(void) {
+  static const int64_t words[] = {0, NONE, 1, 2, NONE, NONE, 1, NONE, 0, 2, NONE, 1, 2, NONE, NONE};
+  world w;
+  begin(&w, WORDS(words));
+  tea_cursor *cursor = start(&w, 0, store_new(&w.s, "s"));
+  TAKE(cursor, START, TEA_ITEM_PAUSE, 0);
+  TAKE(cursor, DONE, TEA_ITEM_PAUSE, 0);
+  OK(tea_graph_configure(w.graph, str("{\"step_limit\":10}"), &err));
+  CHECK(same(TAKE(cursor, DONE, TEA_ITEM_ERROR, 0).text, "Step limit of 10 reached"));
+  tea_cursor_free(cursor);
+  end(&w);
+}
+
+static void results_are_checked(void) {
+  world w;
+  begin(&w, WORDS(CHAIN));
+  tea_cursor *cursor = start(&w, 0, store_new(&w.s, "s"));
+  EXPECT(tea_cursor_result(NULL, str("1"), &err), TEA_ERR_NULL, "cursor");
+  EXPECT(tea_cursor_result(cursor, str("{"), &err), TEA_ERR_JSON, "line 1");
+  EXPECT(tea_cursor_result(cursor, WILD, &err), TEA_ERR_NULL, "json");
+  TAKE(cursor, START, TEA_ITEM_CALL, A);
+  char json[64];
+  snprintf(json, sizeof json, "{\"o\":{\"$tea\":[\"host\",%d]}}", (int)store_new(&w.s, "object"));
+  OK(tea_cursor_result(cursor, str(json), &err));
+  TAKE(cursor, answer(TEA_ANSWER_RESULT, 0, 0), TEA_ITEM_CALL, B);
+  CHECK(strstr(store_text(&w.s, 1), "s|{\"o\":{\"$tea\":[\"host\",2]}}") != NULL);
+  tea_cursor_free(cursor);
+  CHECK(w.s.released == 1 && store_live(&w.s) == 1);
+  end(&w);
+}
+
 /* --- branches --------------------------------------------------------------------------------------------- */
 
 /* __start__ -> a, which starts branches at b and c; both join at d. */
@@ -295,7 +327,7 @@ static const int64_t FORK[] = {0, NONE, 1, 2, NONE, NONE, 1, NONE, 0, 2, 0, 2, 3
 
 static tea_cursor *launch(world *w, tea_cursor *cursor, int64_t given, uint32_t first) {
   tea_item item = TAKE(cursor, given, TEA_ITEM_LAUNCH, 0);
-  CHECK(item.node == first && item.other == D);
+  CHECK(item.node == first && item.other == A);
   tea_cursor *branch = NULL;
   EXPECT(tea_cursor_branch(cursor, 0, &branch, &err), TEA_ERR_UNKNOWN_ID, "0 is not the id");
   EXPECT(tea_cursor_branch(cursor, 1, NULL, &err), TEA_ERR_NULL, "branch");
@@ -515,6 +547,8 @@ int main(void) {
   RUN(interrupts_by_hand);
   RUN(scopes_by_hand);
   RUN(wrong_answers);
+  RUN(an_endless_cycle_pauses);
+  RUN(results_are_checked);
   RUN(branches_by_hand);
   RUN(branch_events_by_hand);
   RUN(a_failed_branch_fails_an_invoked_run);
