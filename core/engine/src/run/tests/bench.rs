@@ -133,6 +133,10 @@ impl Bench {
         Cursor::new(Arc::clone(&self.graph), None, core(state), options)
     }
 
+    pub(super) fn function_of(&self, reference: u32) -> &dyn Fn(&Map) -> Answer {
+        &*self.functions[reference as usize]
+    }
+
     /// Calls a function for an item.
     pub(super) fn call(&self, cursor: &Cursor, reference: u32) -> Answer {
         let Value::Map(state) = cursor.state().value() else { panic!("a core-resident state is a map") };
@@ -243,7 +247,7 @@ pub(super) fn core(state: Value) -> State {
 }
 
 /// An event in a line: type, node, what else there is, the state.
-fn print(cursor: &Cursor, event: &Event) -> String {
+pub(super) fn print(cursor: &Cursor, event: &Event) -> String {
     let value = cursor.event_value(event);
     let Value::Map(map) = &value else { panic!("an event is a map") };
     let mut line = String::new();

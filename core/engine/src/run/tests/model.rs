@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::bench::{Bench, failure};
+use super::live::LiveBench;
 use crate::host::When;
 use crate::run::{Answer, Method, Start};
 use crate::value::{Map, Value};
@@ -117,7 +118,7 @@ fn number(state: &Map) -> i64 {
     }
 }
 
-fn machine(plan: &Plan) -> Vec<String> {
+fn bench(plan: &Plan) -> Bench {
     let mut bench = Bench::new();
     bench.raises = plan.raises;
     for (index, work) in plan.works.iter().enumerate() {
@@ -161,6 +162,10 @@ fn machine(plan: &Plan) -> Vec<String> {
     let after: Vec<&str> = after.iter().map(String::as_str).collect();
     bench.interrupts(&before, &after);
     bench.graph.configure(|settings| settings.step_limit = Some(LIMIT));
+    bench
+}
+
+fn start(plan: &Plan, bench: &Bench) -> (Method, Start) {
     let start = match plan.resume {
         None => Start::Fresh,
         Some((node, which)) => Start::Resume {
@@ -169,7 +174,22 @@ fn machine(plan: &Plan) -> Vec<String> {
         },
     };
     let method = if plan.stream { Method::Stream } else { Method::Invoke };
+    (method, start)
+}
+
+fn machine(plan: &Plan) -> Vec<String> {
+    let bench = bench(plan);
+    let (method, start) = start(plan, &bench);
     bench.drive(&mut bench.cursor(method, start, crate::map! { "n" => plan.n }))
+}
+
+/// The same with states of the host; how many calls came several at a time.
+fn live_machine(plan: &Plan, runs: bool) -> (Vec<String>, usize) {
+    let bench = bench(plan);
+    let mut live = LiveBench::new(&bench);
+    let (method, start) = start(plan, &bench);
+    let lines = live.run(method, start, crate::map! { "n" => plan.n }, runs);
+    (lines, live.in_runs)
 }
 
 // --- the model -----------------------------------------------------------------------------------------------
@@ -530,7 +550,10 @@ proptest! {
     /// SG-107, SG-108, CP-27, CP-58
     #[test]
     fn the_machine_does_what_the_rules_say(plan in plan()) {
-        prop_assert_eq!(machine(&plan), Model::new(&plan).run());
+        let expected = Model::new(&plan).run();
+        prop_assert_eq!(&machine(&plan), &expected);
+        prop_assert_eq!(&live_machine(&plan, false).0, &expected);
+        prop_assert_eq!(&live_machine(&plan, true).0, &expected);
     }
 }
 
@@ -543,6 +566,8 @@ fn the_plans_reach_everything() {
     let mut seen = std::collections::BTreeMap::new();
     for _ in 0..2000 {
         let plan = plan().new_tree(&mut runner).unwrap().current();
+        *seen.entry("calls in runs".to_owned()).or_insert(0) +=
+            i32::try_from(live_machine(&plan, true).1).unwrap();
         for line in machine(&plan) {
             let kind = line.split(' ').next().unwrap_or_default().to_owned();
             *seen.entry(kind).or_insert(0) += 1;
