@@ -286,6 +286,44 @@ static void wrong_answers(void) {
   end(&w);
 }
 
+/* Several calls in one step, for a host that asks for it. */
+static void several_calls_in_one_step(void) {
+  /* a -> b -> c, then condition 9 leads to the end or back to a. */
+  static const int64_t words[] = {0, NONE, 1, 2, NONE, NONE, 1, NONE, 0, 2, 0, 1, 3, NONE, NONE,
+                                  3, 0, 1, 4, NONE, NONE, 4, 0, 2, 1, 9, NONE, 2, 9, NONE};
+  world w;
+  begin(&w, WORDS(words));
+  tea_cursor *cursor = start(&w, TEA_MODE_RUNS, store_new(&w.s, "s"));
+  int64_t nodes[8] = {0}, first = 0;
+  EXPECT(tea_cursor_nodes(cursor, nodes, 8, &err), TEA_ERR_ANSWER, "asked for no calls");
+  int64_t got = tea_cursor_step(cursor, START, NULL, NULL);
+  CHECK((got & 0xff) == TEA_ITEM_CALLS);
+  first = got >> 8;
+  EXPECT(tea_cursor_nodes(NULL, nodes, 8, &err), TEA_ERR_NULL, "cursor");
+  EXPECT(tea_cursor_nodes(cursor, NULL, 8, &err), TEA_ERR_NULL, "nodes");
+  EXPECT(tea_cursor_nodes(cursor, nodes, 1, &err), 4, NULL);
+  CHECK(nodes[0] == A && nodes[1] == 0);
+  EXPECT(tea_cursor_nodes(cursor, nodes, 8, &err), 4, NULL);
+  CHECK(nodes[0] == A && nodes[1] == B && nodes[2] == C && nodes[3] == -1 - 9);
+  EXPECT(tea_cursor_step(cursor, DONE, NULL, &err), TEA_ERR_ANSWER, "how many functions were called");
+  EXPECT(tea_cursor_step(cursor, answer(TEA_ANSWER_RAN, 0, 4), NULL, &err), TEA_ERR_ANSWER, "RAN");
+  EXPECT(tea_cursor_step(cursor, answer(TEA_ANSWER_RAN, 0, 0), NULL, &err), TEA_ERR_ANSWER, "RAN");
+  EXPECT(tea_cursor_step(cursor, answer(TEA_ANSWER_RAN, 0, -1), NULL, &err), TEA_ERR_ANSWER, NULL);
+  /* All went well, and the condition leads back: the same nodes have the same number. */
+  TAKE(cursor, answer(TEA_ANSWER_RAN_TO, 0, A + 1), TEA_ITEM_CALLS, first);
+  /* Something changed after the first one: on from there. */
+  got = tea_cursor_step(cursor, answer(TEA_ANSWER_RAN, 0, 1), NULL, NULL);
+  CHECK((got & 0xff) == TEA_ITEM_CALLS && got >> 8 != first);
+  EXPECT(tea_cursor_nodes(cursor, nodes, 8, &err), 3, NULL);
+  CHECK(nodes[0] == B && nodes[1] == C);
+  OK(tea_cursor_fail(cursor, 6, str("ValueError"), str("no"), 0, &err));
+  tea_item item = TAKE(cursor, answer(TEA_ANSWER_FAILED, 0, 1), TEA_ITEM_ERROR, 0);
+  CHECK(item.node == C && item.reference == 6 && same(item.text, "no"));
+  TAKE(cursor, DONE, TEA_ITEM_DONE, 0);
+  tea_cursor_free(cursor);
+  end(&w);
+}
+
 /* A cycle of nodes without functions gives the host a look at its signals now and then. */
 static void an_endless_cycle_pauses(void) {
   static const int64_t words[] = {0, NONE, 1, 2, NONE, NONE, 1, NONE, 0, 2, NONE, 1, 2, NONE, NONE};
@@ -547,6 +585,7 @@ int main(void) {
   RUN(interrupts_by_hand);
   RUN(scopes_by_hand);
   RUN(wrong_answers);
+  RUN(several_calls_in_one_step);
   RUN(an_endless_cycle_pauses);
   RUN(results_are_checked);
   RUN(branches_by_hand);
