@@ -525,7 +525,7 @@ enum tea_status tea_cursor_branch(struct tea_cursor *cursor,
                                   struct tea_cursor **out,
                                   struct tea_error **err);
 
-// Frees a cursor, which abandons its run. NULL is fine.
+// Frees a cursor, which abandons its run; `release` may be called. NULL is fine.
 //
 // # Safety
 // `cursor` is NULL or a cursor that was not freed and that no thread is using.

@@ -315,16 +315,27 @@ pub unsafe extern "C" fn tea_cursor_branch(
     unsafe { guarded(err, body) }
 }
 
-/// Frees a cursor, which abandons its run. NULL is fine.
+/// Frees a cursor, which abandons its run; `release` may be called. NULL is fine.
 ///
 /// # Safety
 /// `cursor` is NULL or a cursor that was not freed and that no thread is using.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tea_cursor_free(cursor: *mut tea_cursor) {
-    if !cursor.is_null() {
-        // SAFETY: made by this file, and the caller gives it up.
-        drop(unsafe { Box::from_raw(cursor) });
-    }
+    let body = || {
+        if !cursor.is_null() {
+            // SAFETY: made by this file, and the caller gives it up.
+            let cursor = unsafe { Box::from_raw(cursor) };
+            let host = cursor.0.get().ok().map(|pulled| Arc::clone(&pulled.host));
+            drop(cursor);
+            // What the run still held goes back now: there may be no further step of any run.
+            if let Some(host) = host {
+                host.release();
+            }
+        }
+        Ok(TEA_OK)
+    };
+    // SAFETY: no error object is asked for.
+    let _: tea_status = unsafe { guarded(std::ptr::null_mut(), body) };
 }
 
 /// Tells why the function of the present call failed, before TEA_ANSWER_FAILED. `reference` is the host's own

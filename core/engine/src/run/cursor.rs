@@ -141,6 +141,7 @@ pub struct Cursor {
     calls: Option<Arc<Calls>>,
     pub(super) outcome: Option<BranchError>,
     steps: u64,
+    entered: bool,
     /// Branches hand on their plain states, also in `invoke` (resumed runs).
     pub(super) plain_results: bool,
     pub(super) shown: Option<String>,
@@ -198,6 +199,7 @@ impl Cursor {
             calls: None,
             outcome: None,
             steps: 0,
+            entered: false,
             plain_results: method == Method::Stream,
             shown: None,
         }
@@ -445,9 +447,11 @@ impl Cursor {
     /// Counts the node that the run enters; the error if that is one too many (`Q15`).
     pub(super) fn count_step(&mut self) -> Option<Item> {
         let limit = self.graph.step_limit()?;
-        if self.node != START {
+        // Where a run begins is no step; coming back there is one, or a cycle over it would never end.
+        if self.node != START || self.entered {
             self.steps += 1;
         }
+        self.entered = true;
         (self.steps > limit).then(|| self.fail_plain(self.node, format!("Step limit of {limit} reached")))
     }
 
