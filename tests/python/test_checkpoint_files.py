@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from the_edge_agent import checkpoint_files
 from the_edge_agent.checkpoint_files import (
     atomic_write,
