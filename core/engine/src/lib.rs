@@ -9,8 +9,10 @@
 //! - [`checkpoint`]: what is kept of a run at an interrupt.
 //! - [`yaml`]: how agent files are read.
 //! - [`template`]: templates and conditions of agents.
+//! - [`actions`]: what nodes of agents can use by name.
 #![forbid(unsafe_code)]
 
+pub mod actions;
 pub mod checkpoint;
 pub mod graph;
 pub mod host;
