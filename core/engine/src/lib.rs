@@ -10,6 +10,7 @@
 //! - [`yaml`]: how agent files are read.
 //! - [`template`]: templates and conditions of agents.
 //! - [`actions`]: what nodes of agents can use by name.
+//! - [`schema`]: checks of a run's input, shapes of its output.
 #![forbid(unsafe_code)]
 
 pub mod actions;
@@ -17,6 +18,7 @@ pub mod checkpoint;
 pub mod graph;
 pub mod host;
 pub mod run;
+pub mod schema;
 pub mod state;
 pub mod template;
 pub mod value;
