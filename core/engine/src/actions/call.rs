@@ -130,6 +130,17 @@ impl ActionCall {
         self.get(name).unwrap_or(default)
     }
 
+    /// The state of the flow as a value; a live object of the host is exported.
+    pub fn state(&self) -> Result<Value, Stop> {
+        let scene = &self.task.scene;
+        match (scene.state.value(), &scene.host) {
+            (Value::Host(object), Some(host)) => {
+                host.export(object.id()).map_err(|error| failure("RuntimeError", error.message))
+            }
+            (value, _) => Ok(value),
+        }
+    }
+
     /// The truth of an argument, or the default if it was not given.
     pub fn flag(&self, name: &str, default: bool) -> bool {
         self.get(name).map_or(default, Value::is_truthy)

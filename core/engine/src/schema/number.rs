@@ -1,6 +1,7 @@
 //! Numbers from texts, by the rules of Python's `int` and `float`.
 
 use num_bigint::BigInt;
+use num_traits::{FromPrimitive, ToPrimitive};
 
 use crate::value::Value;
 
@@ -41,6 +42,22 @@ pub fn float(text: &str) -> Option<f64> {
 /// `int(text)`, or else `float(text)`.
 pub fn number(text: &str) -> Option<Value> {
     integer(text).or_else(|| float(text).map(Value::Float))
+}
+
+/// The whole number that a float is; `None` for fractions, infinities and NaN.
+pub fn from_float(float: f64) -> Option<Value> {
+    if float.fract() == 0.0 { BigInt::from_f64(float).map(Value::int) } else { None }
+}
+
+/// `float(number)`; `None` for what is no number and for integers beyond the range of floats.
+pub fn as_float(value: &Value) -> Option<f64> {
+    match value {
+        Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
+        Value::Int(number) => number.to_f64(),
+        Value::BigInt(number) => number.to_f64().filter(|float| float.is_finite()),
+        Value::Float(float) => Some(*float),
+        _ => None,
+    }
 }
 
 /// The digits without underscores; `None` where one does not stand between two digits.
