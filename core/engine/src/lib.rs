@@ -9,8 +9,10 @@
 //! - [`checkpoint`]: what is kept of a run at an interrupt.
 //! - [`yaml`]: how agent files are read.
 //! - [`template`]: templates and conditions of agents.
+//! - [`agent`]: agent files compiled to graphs.
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod checkpoint;
 pub mod graph;
 pub mod host;
