@@ -14,6 +14,7 @@
 pub mod checkpoint;
 pub mod graph;
 pub mod host;
+pub mod lua;
 pub mod run;
 pub mod state;
 pub mod template;
