@@ -16,6 +16,7 @@ pub mod agent;
 pub mod checkpoint;
 pub mod graph;
 pub mod host;
+pub mod lua;
 pub mod run;
 pub mod state;
 pub mod template;
