@@ -30,7 +30,8 @@ fn run() -> Result<String, String> {
     let (mut condition, mut repeat, mut keys) = (false, 0_u32, 0_usize);
     let mut options = Options::default();
     while let Some(option) = arguments.next_if(|argument| argument.starts_with("--")) {
-        let mut number = || arguments.next().and_then(|text| text.parse::<f64>().ok()).ok_or("a number is missing");
+        let mut number =
+            || arguments.next().and_then(|text| text.parse::<f64>().ok()).ok_or("a number is missing");
         match option.as_str() {
             "--condition" => condition = true,
             "--repeat" => repeat = number()? as u32,
@@ -60,7 +61,8 @@ fn run() -> Result<String, String> {
     let chunk = if condition { Chunk::condition(&code) } else { Chunk::node(&code) };
     let mut once = || -> Result<Value, String> {
         if condition {
-            let outcome = runtime.eval_condition(&chunk, Scope::of(&state)).map_err(|error| error.to_string())?;
+            let outcome =
+                runtime.eval_condition(&chunk, Scope::of(&state)).map_err(|error| error.to_string())?;
             return Ok(outcome.map_or(Value::Null, Value::Str));
         }
         let update = runtime.run_node(&chunk, Scope::of(&state)).map_err(|error| error.to_string())?;

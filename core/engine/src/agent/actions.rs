@@ -10,13 +10,7 @@ use crate::value::Map;
 /// The actions that the engine runs itself.
 pub trait CoreActions: Send + Sync + fmt::Debug {
     /// Begins an action; `None` if there is none of that name. Nothing happens before the first poll.
-    fn start(
-        &self,
-        name: &str,
-        task: &Task,
-        arguments: Arc<Map>,
-        context: &Arc<Context>,
-    ) -> Option<Running>;
+    fn start(&self, name: &str, task: &Task, arguments: Arc<Map>, context: &Arc<Context>) -> Option<Running>;
 
     /// Names of the action's parameters that it gets as they are written, for they hold templates of their own
     /// (`yaml/Q-15`).

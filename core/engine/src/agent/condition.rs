@@ -79,6 +79,12 @@ impl Goto {
         Goto { text, condition }
     }
 
+    /// What is wrong with the text, if it is no expression at all: then it never holds.
+    pub(super) fn invalid(&self) -> Option<String> {
+        let error = self.condition.invalid()?;
+        Some(format!("The goto condition '{}' never holds: {}", self.text, error.detail()))
+    }
+
     pub(super) fn holds(&self, context: &Context, scene: &Scene) -> bool {
         let view = context.view(scene);
         let empty = Map::new();
@@ -114,6 +120,8 @@ pub(super) enum Way {
     Goto(Goto),
     /// By the condition of an edge.
     Edge(Truth, Option<bool>),
+    /// Because the node has failed.
+    Fallback(FellBack),
 }
 
 /// All ways out of a node in the order of the document, where several of them lead to one target. An edge joins
@@ -138,6 +146,7 @@ impl Choose for OneOf {
             let taken = match way {
                 Way::Always => true,
                 Way::Goto(goto) => goto.holds(&self.ways.context, scene),
+                Way::Fallback(fell_back) => fell_back.holds(scene),
                 Way::Edge(truth, taken_if) => *taken_if == Some(truth.holds(&self.ways.context, scene)?),
             };
             if taken {
@@ -154,9 +163,15 @@ pub(super) struct FellBack {
     pub(super) target: Arc<str>,
 }
 
+impl FellBack {
+    fn holds(&self, scene: &Scene) -> bool {
+        let named = scene.update.as_map().and_then(|update| update.get("__fallback_node__"));
+        named.and_then(Value::as_str) == Some(&*self.target)
+    }
+}
+
 impl Choose for FellBack {
     fn choose(&self, scene: &Scene) -> Result<Value, Failure> {
-        let named = scene.update.as_map().and_then(|update| update.get("__fallback_node__"));
-        Ok(Value::Bool(named.and_then(Value::as_str) == Some(&*self.target)))
+        Ok(Value::Bool(self.holds(scene)))
     }
 }

@@ -53,7 +53,12 @@ pub struct Context {
 }
 
 impl Context {
-    pub(super) fn new(config: Arc<Map>, base_dir: Option<&Path>, strict_templates: bool, roots: Roots) -> Self {
+    pub(super) fn new(
+        config: Arc<Map>,
+        base_dir: Option<&Path>,
+        strict_templates: bool,
+        roots: Roots,
+    ) -> Self {
         let name = config.get("name").and_then(Value::as_str).map(Arc::from);
         Context {
             roots: RwLock::new(Arc::new(roots)),
@@ -116,8 +121,6 @@ fn root(value: &Value) -> Root<'_> {
         other => Root::Value(other),
     }
 }
-
-static NO_UPDATE: Value = Value::Null;
 
 impl View {
     /// The scope of parameters, outputs, code and edge conditions (templates.md 18).
@@ -203,9 +206,4 @@ pub(super) fn warn_once(slots: &Slots, scene: &Scene, what: &str, error: &Templa
     if warned.0.lock().unwrap_or_else(PoisonError::into_inner).insert(text.clone()) {
         scene.log(LogLevel::Warning, "the_edge_agent.yaml_engine", &text);
     }
-}
-
-/// A null for scopes that need a reference.
-pub(super) fn nothing() -> &'static Value {
-    &NO_UPDATE
 }

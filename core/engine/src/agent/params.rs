@@ -62,7 +62,9 @@ impl Param {
     pub(super) fn compile(value: &Value, what: &str, broken: &mut dyn FnMut(&TemplateError)) -> Param {
         match value {
             Value::Str(text) => match Compiled::new(text, what, broken) {
-                Compiled { template: Ok(template), .. } if template.is_literal() => Param::Fixed(value.clone()),
+                Compiled { template: Ok(template), .. } if template.is_literal() => {
+                    Param::Fixed(value.clone())
+                }
                 compiled => Param::Template(Box::new(compiled)),
             },
             Value::Map(map) => {
@@ -135,7 +137,7 @@ impl Render for Over<'_> {
 }
 
 /// The parameters of a node by name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Params {
     entries: Vec<(Key, Param)>,
     /// All of them, if there is nothing to render.
@@ -159,6 +161,27 @@ impl Params {
             .collect();
         let fixed = entries.iter().all(|(_, param)| matches!(param, Param::Fixed(_)));
         Params { fixed: fixed.then(|| Arc::new(with.clone())), entries }
+    }
+
+    /// No parameters.
+    pub(super) fn none() -> Params {
+        Params { entries: Vec::new(), fixed: Some(Arc::default()) }
+    }
+
+    /// Compiles a map whose texts are templates and whose other values stay as they are (`PAR-133`).
+    pub(super) fn shallow(map: &Map, broken: &mut dyn FnMut(&TemplateError)) -> Params {
+        let entries = map
+            .iter()
+            .map(|(key, value)| {
+                let what = format!("input '{}'", crate::value::text(key.value()));
+                let param = match value {
+                    Value::Str(_) => Param::compile(value, &what, broken),
+                    other => Param::Fixed(other.clone()),
+                };
+                (key.clone(), param)
+            })
+            .collect();
+        Params { entries, fixed: None }
     }
 
     /// The parameters over the state of the scene.

@@ -184,17 +184,11 @@ pub(super) type Checked<T> = Result<T, Box<Problem>>;
 pub(super) trait Within<T> {
     /// See [`Problem::under`].
     fn under(self, key: &str) -> Checked<T>;
-    /// See [`Problem::item`].
-    fn item(self, index: usize) -> Checked<T>;
 }
 
 impl<T> Within<T> for Checked<T> {
     fn under(self, key: &str) -> Checked<T> {
         self.map_err(|problem| problem.under(key))
-    }
-
-    fn item(self, index: usize) -> Checked<T> {
-        self.map_err(|problem| problem.item(index))
     }
 }
 

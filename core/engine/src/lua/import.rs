@@ -197,7 +197,10 @@ impl Importer<'_> {
     }
 
     fn ask(&self, object: &Object, what: Query) -> mlua::Result<Value> {
-        object.host.query(object.object.id(), what, None).or_else(|error| host_failed(self.lua, &error.message))
+        object
+            .host
+            .query(object.object.id(), what, None)
+            .or_else(|error| host_failed(self.lua, &error.message))
     }
 
     fn key(&self, key: &Key) -> mlua::Result<LuaValue> {
@@ -275,7 +278,8 @@ impl Importer<'_> {
                 (Taken::At(index), self.importer_of(source).value_unless_taken(source, index, value)?)
             }
             (Data::List(items), LuaValue::Integer(position)) => {
-                let Some((index, item)) = element(*position, items.len()).and_then(|i| Some((i, items.get(i)?)))
+                let Some((index, item)) =
+                    element(*position, items.len()).and_then(|i| Some((i, items.get(i)?)))
                 else {
                     return Ok(LuaValue::Nil);
                 };
@@ -454,10 +458,7 @@ pub(super) fn source_of(table: &Table) -> mlua::Result<Option<AnyUserData>> {
 
 /// Asks the host for an item.
 pub(super) fn get(lua: &Lua, object: &Object, key: &Value) -> mlua::Result<Option<Value>> {
-    object
-        .host
-        .get(object.object.id(), key, Lookup::Item)
-        .or_else(|error| host_failed(lua, &error.message))
+    object.host.get(object.object.id(), key, Lookup::Item).or_else(|error| host_failed(lua, &error.message))
 }
 
 /// The entry that the code means by a key: text, integer and boolean keys are told apart, which keys of a
@@ -474,7 +475,9 @@ fn find<'a>(map: &'a Map, key: &LuaValue) -> Option<(usize, &'a Value)> {
                     return map
                         .iter()
                         .enumerate()
-                        .find(|(_, (key, _))| is_texted(key.value()) && crate::value::text(key.value()) == *text)
+                        .find(|(_, (key, _))| {
+                            is_texted(key.value()) && crate::value::text(key.value()) == *text
+                        })
                         .map(|(index, (_, value))| (index, value));
                 }
             }
@@ -514,7 +517,8 @@ fn is_plain(value: &Value) -> bool {
 }
 
 fn gone<T>(lua: &Lua) -> mlua::Result<T> {
-    let message = "this table is the state of an earlier node, which is gone; keep copies of its values instead";
+    let message =
+        "this table is the state of an earlier node, which is gone; keep copies of its values instead";
     raise(ErrorKind::Runtime, located(lua, message))
 }
 

@@ -175,8 +175,7 @@ impl Guard {
             return;
         }
         let own = |source: Option<&str>| source == Some(OWN_CHUNK);
-        let mut line =
-            if own(debug.source().short_src.as_deref()) { None } else { debug.current_line() };
+        let mut line = if own(debug.source().short_src.as_deref()) { None } else { debug.current_line() };
         let mut level = 1;
         while line.is_none() && level < 8 {
             let found = lua.inspect_stack(level, |debug| {

@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mlua::chunk::ChunkMode;
-use mlua::{
-    AnyUserData, Error, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value as LuaValue,
-};
+use mlua::{AnyUserData, Error, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value as LuaValue};
 
 use super::chunk::Chunk;
 use super::error::{ErrorKind, LuaError, from_lua};
@@ -58,7 +56,10 @@ pub struct Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("limits", &self.limits).field("seed", &self.seed).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("limits", &self.limits)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -317,7 +318,9 @@ impl Runtime {
         let mut roots = Roots::default();
         let outcome = self.run(function, chunk, scope, &mut roots);
         let outcome = match outcome {
-            Ok(Outcome::Results(mut results)) => convert(self, &mut results).map_err(|error| from_lua(&error)),
+            Ok(Outcome::Results(mut results)) => {
+                convert(self, &mut results).map_err(|error| from_lua(&error))
+            }
             Ok(Outcome::Raised(error)) => Err(self.raised(error)),
             Err(error) => Err(from_lua(&error)),
         };
@@ -382,7 +385,9 @@ impl Runtime {
     /// An error object that the code raised.
     fn raised(&self, object: LuaValue) -> LuaError {
         let traceback = self.seen.traceback.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if !self.seen.error.load(Relaxed) && object.as_string().is_some_and(|text| text == "not enough memory") {
+        if !self.seen.error.load(Relaxed)
+            && object.as_string().is_some_and(|text| text == "not enough memory")
+        {
             return from_lua(&Error::MemoryError(String::new()));
         }
         let mut error = match &object {

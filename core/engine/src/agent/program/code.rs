@@ -17,6 +17,8 @@ pub(in crate::agent) enum Language {
     Lua(Chunk),
     /// A language of the host, by its name. The text is a template.
     Host(Arc<str>, Compiled),
+    /// A language of the host whose code is taken as it is.
+    Raw(Arc<str>, Arc<str>),
 }
 
 /// A block of code.
@@ -33,6 +35,9 @@ impl Code {
     pub(super) async fn run(&self, task: &Task, shared: &Shared) -> Result<Value, Stop> {
         match &self.language {
             Language::Lua(chunk) => run_lua(chunk, task, shared),
+            Language::Raw(language, source) => {
+                ask(language, Arc::clone(source), Map::new(), task, shared).await
+            }
             Language::Host(language, template) => {
                 let code = template.render(&shared.context, &task.scene)?;
                 let Value::Str(source) = code else {
@@ -84,7 +89,7 @@ fn run_lua(chunk: &Chunk, task: &Task, shared: &Shared) -> Result<Value, Stop> {
 }
 
 fn lua_failure(error: LuaError) -> Stop {
-    let class = match error.kind() {
+    let class = match error.kind {
         ErrorKind::Timeout => "LuaTimeoutError",
         _ => "LuaRuntimeError",
     };
@@ -126,7 +131,8 @@ impl Expression {
         match rendered {
             Value::Str(source) => ask(&language, source, Map::new(), task, shared).await,
             other => {
-                let text = format!("eval() arg 1 must be a string, bytes or code object, not {}", text(&other));
+                let text =
+                    format!("eval() arg 1 must be a string, bytes or code object, not {}", text(&other));
                 Err(failed("TypeError", text))
             }
         }

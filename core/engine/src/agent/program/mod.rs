@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 pub(super) use action::ActionCall;
 pub(super) use code::{Code, Expression, Language};
-pub(super) use guard::Guard;
+pub(super) use guard::{Guard, now_z};
 pub(super) use looped::Loop;
 
 use super::actions::CoreActions;
