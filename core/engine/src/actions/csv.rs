@@ -221,7 +221,7 @@ fn write_row(out: &mut String, fields: &[Value], delimiter: char) -> Result<(), 
             out.push(delimiter);
         }
         let shown = if matches!(field, Value::Null) { String::new() } else { text(field) };
-        let quoted = shown.contains(|c| c == delimiter || matches!(c, '"' | '\r' | '\n'));
+        let quoted = shown.contains([delimiter, '"', '\r', '\n']);
         if quoted || (shown.is_empty() && fields.len() == 1) {
             out.push('"');
             out.push_str(&shown.replace('"', "\"\""));
