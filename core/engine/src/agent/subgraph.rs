@@ -96,7 +96,9 @@ impl Subgraph {
                     drive(branch, live, task).await?;
                     Answer::Done
                 }
-                Item::Call { .. } | Item::Condition { .. } => Answer::Failed(no_functions()),
+                Item::Call { .. } | Item::Calls { .. } | Item::Condition { .. } => {
+                    Answer::Failed(no_functions())
+                }
             };
         }
     }
@@ -112,7 +114,7 @@ async fn drive(mut branch: Cursor, live: Live, task: &Task) -> Result<(), Stop> 
             Item::Event(event) => Answer::Kept(branch.event_value(&event)),
             Item::Outcome(outcome) => Answer::Kept(branch.outcome_value(&outcome)),
             Item::Request { request, .. } => forward(task, branch.state().clone(), request).await,
-            Item::Call { .. } | Item::Condition { .. } => Answer::Failed(no_functions()),
+            Item::Call { .. } | Item::Calls { .. } | Item::Condition { .. } => Answer::Failed(no_functions()),
             _ => Answer::Done,
         };
     }
