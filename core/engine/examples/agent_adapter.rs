@@ -141,7 +141,12 @@ fn step(agent: &Agent, step: &Map, last: &Value, events: &mut Vec<Value>) -> Res
     if step.get("resume").is_some_and(Value::is_truthy) {
         let id = step.get("checkpoint").unwrap_or(last);
         let Value::Str(id) = id else {
-            return Err(failure("ValueError", "checkpoint parameter required when input_state is None."));
+            let call = if method == Method::Stream { "stream" } else { "invoke" };
+            let text = format!(
+                "checkpoint parameter required when input_state is None. Use {call}(None, checkpoint='...') to resume \
+                 from an interrupt."
+            );
+            return Err(failure("ValueError", text));
         };
         let checkpoint = match &agent.graph().settings().store {
             Store::Memory(store) => store.load(id),
@@ -160,6 +165,21 @@ fn step(agent: &Agent, step: &Map, last: &Value, events: &mut Vec<Value>) -> Res
         && *workers < 1
     {
         return Err(failure("ValueError", "max_workers must be greater than 0"));
+    }
+    if start == Start::Fresh && method == Method::Invoke {
+        match agent.check_input(&state) {
+            Ok(checked) => state = checked,
+            Err(details) => {
+                let errors: Vec<Value> = details.iter().map(|detail| detail.to_value()).collect();
+                events.push(map! {
+                    "type" => "validation_error",
+                    "status_code" => 422_i64,
+                    "errors" => errors,
+                    "state" => Value::map(state),
+                });
+                return Ok(());
+            }
+        }
     }
     let options = Options { method, start, run: 0, config: Arc::new(config) };
     let cursor = Cursor::new(Arc::clone(agent.graph()), None, State::core(Arc::new(state)), options);
