@@ -18,6 +18,7 @@ use crate::checkpoint::Store;
 use crate::graph::{Action, CompileOptions, Graph, Library};
 use crate::host::{PathStep, When};
 use crate::run::Program;
+use crate::schema::input::InputSchema;
 use crate::template::TemplateError;
 use crate::value::{Map, Value, text};
 
@@ -172,7 +173,13 @@ impl<'a> Loader<'a> {
     }
 
     pub(super) fn raw_parameters(&self, action: &str) -> Vec<String> {
-        self.options.raw_parameters.get(action).cloned().unwrap_or_default()
+        let of_host = self.options.raw_parameters.get(action).cloned();
+        of_host.unwrap_or_else(|| {
+            // Whether the host or the engine will run the action is known only then.
+            let own =
+                if self.options.host_actions { &[] } else { self.options.actions.raw_parameters(action) };
+            own.iter().map(|name| (*name).to_owned()).collect()
+        })
     }
 
     pub(super) fn shared_options(&self) -> Arc<LoadOptions> {
@@ -237,6 +244,8 @@ impl<'a> Loader<'a> {
             lua_timeout: self.options.lua_timeout,
             long_term: self.options.long_term.clone(),
             limiters: Arc::default(),
+            memory: Arc::default(),
+            print: self.options.print.clone(),
             graph: OnceLock::from(Arc::downgrade(&graph)),
             own: own.clone(),
         });
@@ -299,14 +308,15 @@ impl<'a> Loader<'a> {
         roots
     }
 
-    /// The section `input_schema`, which must be a map.
-    fn input_schema(&mut self, config: &Map) -> Option<Value> {
+    /// The section `input_schema`, which must be a map of fields.
+    fn input_schema(&mut self, config: &Map) -> Option<InputSchema> {
         let schema = config.get("input_schema").filter(|schema| schema.is_truthy())?;
         if !matches!(schema, Value::Map(_)) {
             let problem = format!("input_schema is a map of fields, not {}", schema.type_name());
-            self.report::<()>(Err(Problem::of("AttributeError", problem).under("input_schema")));
+            return self.report(Err(Problem::of("AttributeError", problem).under("input_schema")));
         }
-        Some(schema.clone())
+        let compiled = InputSchema::from_value(schema);
+        self.report(compiled.map_err(|error| Problem::of(error.class, error.message).under("input_schema")))
     }
 
     fn error_settings(&mut self, settings: &Map) {

@@ -44,11 +44,15 @@ use crate::actions::{KeyValueStore, Registry};
 use crate::checkpoint::Store;
 use crate::graph::Graph;
 use crate::host::{Host, LogLevel};
+use crate::schema::input::InputSchema;
 use crate::state::State;
 use crate::value::Value;
 use load::{Loader, Notes};
 use output::OutputSchema;
 use source::Source;
+
+/// Where the lines go that actions print (`notify`).
+pub type Print = Arc<dyn Fn(&str) -> std::io::Result<()> + Send + Sync>;
 
 /// How an agent is loaded. The defaults are those of a host without languages of its own.
 #[derive(Clone)]
@@ -57,6 +61,8 @@ pub struct LoadOptions {
     pub actions: Arc<Registry>,
     /// The long-term store of actions (`cache.*`).
     pub long_term: Option<Arc<dyn KeyValueStore>>,
+    /// Where the lines go that actions print; `None`: to the standard output.
+    pub print: Option<Print>,
     /// The host has actions: it is asked first for every one. Default true.
     pub host_actions: bool,
     /// Languages of code that the host runs, as in `python`; `python-expression` for expressions of Python.
@@ -86,6 +92,7 @@ impl Default for LoadOptions {
         LoadOptions {
             actions: Arc::new(Registry::core()),
             long_term: None,
+            print: None,
             host_actions: true,
             languages: Vec::new(),
             overlays: Vec::new(),
@@ -117,7 +124,7 @@ pub struct Agent {
     graph: Arc<Graph>,
     context: Arc<Context>,
     notes: Notes,
-    input: Option<Value>,
+    input: Option<InputSchema>,
     output: Option<OutputSchema>,
 }
 
@@ -170,7 +177,7 @@ impl Agent {
         graph: Arc<Graph>,
         context: Arc<Context>,
         notes: Notes,
-        input: Option<Value>,
+        input: Option<InputSchema>,
         output: Option<OutputSchema>,
     ) -> Self {
         Agent { graph, context, notes, input, output }
@@ -192,7 +199,7 @@ impl Agent {
     }
 
     /// The section `input_schema`, if there is one: what the input of a run must be like.
-    pub fn input_schema(&self) -> Option<&Value> {
+    pub fn input_schema(&self) -> Option<&InputSchema> {
         self.input.as_ref()
     }
 
