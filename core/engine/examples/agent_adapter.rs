@@ -15,6 +15,7 @@ use tea_engine::map;
 use tea_engine::run::{
     Answer, Cursor, Event, Failure, Item, Live, Method, Options, RaiseError, Request, Start,
 };
+use tea_engine::schema::input::rejection;
 use tea_engine::state::State;
 use tea_engine::template::{Condition, Dialect, Jinja, Root, Scope, TemplateEngine, TemplateError};
 use tea_engine::value::{Map, Value};
@@ -42,7 +43,7 @@ fn answer(request: &Map) -> Value {
     match request.get("op").and_then(Value::as_str) {
         Some("hello") => {
             let features =
-                ["lua", "files", "bigint", "yaml-values", "jsonschema", "jmespath", "text", "storage", "ltm"];
+                ["lua", "files", "bigint", "yaml-values", "jsonschema", "jmespath", "storage", "ltm"];
             let features: Vec<Value> = features.into_iter().map(Value::from).collect();
             map! { "name" => "tea-engine", "features" => features, "env" => false, "loose_numbers" => false }
         }
@@ -90,6 +91,8 @@ fn load(request: &Map) -> Result<Agent, AgentError> {
         lua_timeout: timeout,
         store,
         long_term,
+        // The standard output carries the protocol.
+        print: Some(Arc::new(|line| writeln!(io::stderr(), "{line}"))),
         ..LoadOptions::default()
     };
     let path = request.get("agent").and_then(Value::as_str).unwrap_or_default();
@@ -160,26 +163,19 @@ fn step(agent: &Agent, step: &Map, last: &Value, events: &mut Vec<Value>) -> Res
         start = Start::Resume { node, interrupt: checkpoint.interrupt };
         state = checkpoint.state.into_iter().chain(state).collect();
         config = checkpoint.config.into_iter().chain(config).collect();
+    } else if let (Method::Invoke, Some(schema)) = (method, agent.input_schema()) {
+        match schema.validate(&state) {
+            Ok(valid) => state = valid,
+            Err(details) => {
+                events.push(rejection(&details, &state));
+                return Ok(());
+            }
+        }
     }
     if let Some(Value::Int(workers)) = config.get("max_workers")
         && *workers < 1
     {
         return Err(failure("ValueError", "max_workers must be greater than 0"));
-    }
-    if start == Start::Fresh && method == Method::Invoke {
-        match agent.check_input(&state) {
-            Ok(checked) => state = checked,
-            Err(details) => {
-                let errors: Vec<Value> = details.iter().map(|detail| detail.to_value()).collect();
-                events.push(map! {
-                    "type" => "validation_error",
-                    "status_code" => 422_i64,
-                    "errors" => errors,
-                    "state" => Value::map(state),
-                });
-                return Ok(());
-            }
-        }
     }
     let options = Options { method, start, run: 0, config: Arc::new(config) };
     let cursor = Cursor::new(Arc::clone(agent.graph()), None, State::core(Arc::new(state)), options);

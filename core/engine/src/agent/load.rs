@@ -172,12 +172,13 @@ impl<'a> Loader<'a> {
     }
 
     pub(super) fn raw_parameters(&self, action: &str) -> Vec<String> {
-        match self.options.raw_parameters.get(action) {
-            Some(names) => names.clone(),
-            None => {
-                self.options.actions.raw_parameters(action).iter().map(|name| (*name).to_owned()).collect()
-            }
-        }
+        let of_host = self.options.raw_parameters.get(action).cloned();
+        of_host.unwrap_or_else(|| {
+            // Whether the host or the engine will run the action is known only then.
+            let own =
+                if self.options.host_actions { &[] } else { self.options.actions.raw_parameters(action) };
+            own.iter().map(|name| (*name).to_owned()).collect()
+        })
     }
 
     pub(super) fn shared_options(&self) -> Arc<LoadOptions> {
@@ -245,6 +246,8 @@ impl<'a> Loader<'a> {
             lua_timeout: self.options.lua_timeout,
             long_term: self.options.long_term.clone(),
             limiters: Arc::default(),
+            memory: Arc::default(),
+            print: self.options.print.clone(),
             graph: OnceLock::from(Arc::downgrade(&graph)),
             own: own.clone(),
         });

@@ -52,6 +52,9 @@ use load::{Loader, Notes};
 use output::OutputSchema;
 use source::Source;
 
+/// Where the lines go that actions (`notify`) and Lua code (`print`) print.
+pub type Print = Arc<dyn Fn(&str) -> std::io::Result<()> + Send + Sync>;
+
 /// How an agent is loaded. The defaults are those of a host without languages of its own.
 #[derive(Clone)]
 pub struct LoadOptions {
@@ -59,6 +62,9 @@ pub struct LoadOptions {
     pub actions: Arc<Registry>,
     /// The long-term store of actions (`cache.*`).
     pub long_term: Option<Arc<dyn KeyValueStore>>,
+    /// Where the lines go that are printed; `None`: those of actions to the standard output, those of Lua code to
+    /// the standard error.
+    pub print: Option<Print>,
     /// The host has actions: it is asked first for every one. Default true.
     pub host_actions: bool,
     /// Languages of code that the host runs, as in `python`; `python-expression` for expressions of Python.
@@ -88,6 +94,7 @@ impl Default for LoadOptions {
         LoadOptions {
             actions: Arc::new(Registry::core()),
             long_term: None,
+            print: None,
             host_actions: true,
             languages: Vec::new(),
             overlays: Vec::new(),
@@ -205,6 +212,11 @@ impl Agent {
             Some(schema) => schema.validate(input),
             None => Ok(input.clone()),
         }
+    }
+
+    /// The section `input_schema`, if there is one: what the input of a run must be like.
+    pub fn input_schema(&self) -> Option<&InputSchema> {
+        self.input.as_ref()
     }
 
     /// Whether runs have an output ([`Agent::output`]).
