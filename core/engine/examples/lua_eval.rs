@@ -29,8 +29,11 @@ fn run() -> Result<String, String> {
     let mut arguments = std::env::args().skip(1).peekable();
     let (mut condition, mut repeat, mut keys) = (false, 0_u32, 0_usize);
     let mut options = Options::default();
-    while let Some(option) = arguments.next_if(|argument| argument.starts_with("--")) {
-        let mut number = || arguments.next().and_then(|text| text.parse::<f64>().ok()).ok_or("a number is missing");
+    while let Some(option) =
+        arguments.next_if(|text| text.starts_with("--") && !text.contains(char::is_whitespace))
+    {
+        let mut number =
+            || arguments.next().and_then(|text| text.parse::<f64>().ok()).ok_or("a number is missing");
         match option.as_str() {
             "--condition" => condition = true,
             "--repeat" => repeat = number()? as u32,
@@ -60,7 +63,8 @@ fn run() -> Result<String, String> {
     let chunk = if condition { Chunk::condition(&code) } else { Chunk::node(&code) };
     let mut once = || -> Result<Value, String> {
         if condition {
-            let outcome = runtime.eval_condition(&chunk, Scope::of(&state)).map_err(|error| error.to_string())?;
+            let outcome =
+                runtime.eval_condition(&chunk, Scope::of(&state)).map_err(|error| error.to_string())?;
             return Ok(outcome.map_or(Value::Null, Value::Str));
         }
         let update = runtime.run_node(&chunk, Scope::of(&state)).map_err(|error| error.to_string())?;

@@ -84,7 +84,8 @@ impl Chunk {
 fn as_statement(expression: &str) -> String {
     let expression = expression.trim();
     let rest = expression.strip_prefix("return");
-    let is_return = rest.is_some_and(|rest| !rest.starts_with(|c: char| c == '_' || c.is_ascii_alphanumeric()));
+    let is_return =
+        rest.is_some_and(|rest| !rest.starts_with(|c: char| c == '_' || c.is_ascii_alphanumeric()));
     if is_return { expression.to_owned() } else { format!("return {expression}") }
 }
 

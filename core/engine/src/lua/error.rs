@@ -131,4 +131,3 @@ pub(super) fn not_utf8(bytes: &[u8], error: std::str::Utf8Error) -> String {
         format!("'utf-8' codec can't decode bytes in position {start}-{}: {reason}", end - 1)
     }
 }
-

@@ -12,7 +12,7 @@ use num_bigint::BigInt;
 use num_traits::FromPrimitive;
 
 use super::error::{ErrorKind, not_utf8, raise};
-use super::import::{Data, Importer, Object, Source, Taken, Tables, get, host_failed, source_of};
+use super::import::{Data, Importer, Object, Source, Tables, Taken, get, host_failed, source_of};
 use crate::host::Host;
 use crate::value::{Key, Map, Value, text};
 
@@ -144,7 +144,9 @@ impl<'a> Exporter<'a> {
         let mut is_list = true;
         for (key, _) in &entries {
             match key {
-                LuaValue::Integer(position) if *position > 0 => largest = largest.max(position.unsigned_abs()),
+                LuaValue::Integer(position) if *position > 0 => {
+                    largest = largest.max(position.unsigned_abs())
+                }
                 _ => {
                     is_list = false;
                     break;
@@ -166,7 +168,8 @@ impl<'a> Exporter<'a> {
         let mut items = vec![Value::Null; length];
         for (key, value) in entries {
             if let LuaValue::Integer(position) = key
-                && let Some(place) = usize::try_from(*position - 1).ok().and_then(|index| items.get_mut(index))
+                && let Some(place) =
+                    usize::try_from(*position - 1).ok().and_then(|index| items.get_mut(index))
             {
                 *place = self.value(value)?;
             }
@@ -280,7 +283,8 @@ impl<'a> Exporter<'a> {
                 match get(self.lua, object, name)? {
                     None | Some(Value::Null) => continue,
                     Some(Value::Host(part)) => {
-                        let importer = Importer { lua: self.lua, tables: self.tables, host: Some(&object.host) };
+                        let importer =
+                            Importer { lua: self.lua, tables: self.tables, host: Some(&object.host) };
                         let part = importer.value(&Value::Host(part))?;
                         self.value(&part)?
                     }

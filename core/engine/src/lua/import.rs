@@ -8,7 +8,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use mlua::{AnyUserData, Lua, MetaMethod, Table, UserData, UserDataFields, UserDataMethods, Value as LuaValue};
+use mlua::{
+    AnyUserData, Lua, MetaMethod, Table, UserData, UserDataFields, UserDataMethods, Value as LuaValue,
+};
 
 use super::error::{ErrorKind, raise};
 use crate::host::{Host, HostRef, Lookup, Query};
@@ -197,7 +199,10 @@ impl Importer<'_> {
     }
 
     fn ask(&self, object: &Object, what: Query) -> mlua::Result<Value> {
-        object.host.query(object.object.id(), what, None).or_else(|error| host_failed(self.lua, &error.message))
+        object
+            .host
+            .query(object.object.id(), what, None)
+            .or_else(|error| host_failed(self.lua, &error.message))
     }
 
     fn key(&self, key: &Key) -> mlua::Result<LuaValue> {
@@ -276,7 +281,8 @@ impl Importer<'_> {
                 (Taken::At(index), self.importer_of(source).value_unless_taken(source, index, value)?)
             }
             (Data::List(items), LuaValue::Integer(position)) => {
-                let Some((index, item)) = element(*position, items.len()).and_then(|i| Some((i, items.get(i)?)))
+                let Some((index, item)) =
+                    element(*position, items.len()).and_then(|i| Some((i, items.get(i)?)))
                 else {
                     return Ok(LuaValue::Nil);
                 };
@@ -364,7 +370,8 @@ impl Importer<'_> {
         };
         // The code may have removed the last element after it was read.
         if length > 0
-            && (!source.taken.contains(&Taken::At(length - 1)) || !table.raw_get::<LuaValue>(length)?.is_nil())
+            && (!source.taken.contains(&Taken::At(length - 1))
+                || !table.raw_get::<LuaValue>(length)?.is_nil())
         {
             return Ok(length);
         }
@@ -465,10 +472,7 @@ pub(super) fn source_of(table: &Table) -> mlua::Result<Option<AnyUserData>> {
 
 /// Asks the host for an item.
 pub(super) fn get(lua: &Lua, object: &Object, key: &Value) -> mlua::Result<Option<Value>> {
-    object
-        .host
-        .get(object.object.id(), key, Lookup::Item)
-        .or_else(|error| host_failed(lua, &error.message))
+    object.host.get(object.object.id(), key, Lookup::Item).or_else(|error| host_failed(lua, &error.message))
 }
 
 /// The entry that the code means by a key: text, integer and boolean keys are told apart, which keys of a
@@ -485,7 +489,9 @@ fn find<'a>(map: &'a Map, key: &LuaValue) -> Option<(usize, &'a Value)> {
                     return map
                         .iter()
                         .enumerate()
-                        .find(|(_, (key, _))| is_texted(key.value()) && crate::value::text(key.value()) == *text)
+                        .find(|(_, (key, _))| {
+                            is_texted(key.value()) && crate::value::text(key.value()) == *text
+                        })
                         .map(|(index, (_, value))| (index, value));
                 }
             }
@@ -535,12 +541,20 @@ fn is_plain(value: &Value) -> bool {
 }
 
 fn gone<T>(lua: &Lua) -> mlua::Result<T> {
-    let message = "this table is the state of an earlier node, which is gone; keep copies of its values instead";
+    let message =
+        "this table is the state of an earlier node, which is gone; keep copies of its values instead";
     raise(ErrorKind::Runtime, located(lua, message))
 }
 
 pub(super) fn host_failed<T>(lua: &Lua, message: &str) -> mlua::Result<T> {
     raise(ErrorKind::Host, located(lua, message))
+}
+
+/// What follows the place in a message that was raised by a function of the sandbox.
+pub(super) fn without_own_place(message: &[u8]) -> Option<&[u8]> {
+    let rest = message.strip_prefix(super::limit::OWN_CHUNK.as_bytes())?.strip_prefix(b":")?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    rest.get(digits..)?.strip_prefix(b": ")
 }
 
 /// A message with the place in the user's code.

@@ -21,7 +21,7 @@ const STRIDE: u32 = 1000;
 const COROUTINE: u64 = 200;
 
 /// Name of the chunk that holds the sandbox's own functions; its lines are never reported.
-pub(super) const OWN_CHUNK: &str = "tea";
+pub(super) const OWN_CHUNK: &str = "(sandbox)";
 
 /// Limits of one runtime. `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,8 +175,7 @@ impl Guard {
             return;
         }
         let own = |source: Option<&str>| source == Some(OWN_CHUNK);
-        let mut line =
-            if own(debug.source().short_src.as_deref()) { None } else { debug.current_line() };
+        let mut line = if own(debug.source().short_src.as_deref()) { None } else { debug.current_line() };
         let mut level = 1;
         while line.is_none() && level < 8 {
             let found = lua.inspect_stack(level, |debug| {
