@@ -3,9 +3,9 @@
 #
 #   ci/c_smoke.sh [PYTHON]     PYTHON has the wheel installed; its libtea.so and tea.h are the ones tested
 #
-# Every file in examples/c and tests/c with a main() is a program; the other .c files of its folder are linked in.
-# The program of docs/embedding-c.md is one more. Programs named *adapter* are built
-# only: they wait for requests on standard input.
+# Every file with a main() in examples/c, tests/c and the folders of tests/conformance is a program, and the other .c
+# files of its folder are linked in; the program of docs/embedding-c.md is one more. Programs named *adapter* are only
+# built: they wait for requests on standard input (ci/conformance.sh runs them).
 # A program prog.c with a file prog.args beside it is run with those arguments (one line).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,7 +21,8 @@ awk '/^```c$/ {on = 1; next} /^```$/ {if (on) exit} on' docs/embedding-c.md >"$o
 
 shopt -s nullglob
 programs=() failed=0
-for folder in "$out/docs" examples/c tests/c tests/conformance tests/conformance/c; do
+for folder in "$out/docs" examples/c tests/c tests/conformance/*/; do
+    folder=${folder%/}
     shared=()
     for file in "$folder"/*.c; do
         grep -qE '^(int[[:space:]]+)?main[[:space:]]*\(' "$file" || shared+=("$file")

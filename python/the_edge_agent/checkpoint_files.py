@@ -11,7 +11,7 @@ import pickle
 import stat
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 __all__ = [
     "PICKLE_POLICY_VARIABLE",
@@ -68,7 +68,8 @@ def unique_path(directory: StrPath, node: object, ms: int, suffix: str = ".pkl")
     global _issued_ms
     stem = os.path.join(os.fspath(directory), f"{encode_node_name(node)}_{ms}")
     with _issued_lock:
-        if ms > _issued_ms:
+        # A clock that was set back must not make the set grow without end.
+        if ms > _issued_ms or len(_issued) > 10_000:
             _issued_ms = ms
             _issued.clear()
         path, k = stem + suffix, 0
@@ -271,19 +272,38 @@ _ALLOWED_CLASSES = {
 }
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
-    """Loads plain data only: each class and function a pickle names must be in the list above."""
+_load_build: Callable[[Any], None] = pickle._Unpickler.dispatch[pickle.BUILD[0]]
 
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
+
+class _RestrictedUnpickler(pickle._Unpickler):
+    """Loads plain data only: each class and function a pickle names must be in the list above.
+
+    The unpickler in C has no hook for the step that sets attributes, hence the slower one in Python.
+    """
+
+    if TYPE_CHECKING:
+        stack: list[Any]
+
+    def find_class(self, module: str, name: str) -> Any:
         # Old protocols use the names of Python 2.
-        module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module_name, module_name)
-        if global_name == "object" and module == "builtins":
+        home = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
+        if name == "object" and home == "builtins":
             return object  # base argument of `copyreg._reconstructor`
-        if global_name in _ALLOWED_CLASSES.get(module, frozenset()):
-            return super().find_class(module_name, global_name)
-        raise pickle.UnpicklingError(
-            f"{module_name}.{global_name} is not allowed by {PICKLE_POLICY_VARIABLE}=restricted"
-        )
+        if name in _ALLOWED_CLASSES.get(home, frozenset()):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed by {PICKLE_POLICY_VARIABLE}=restricted")
+
+    def load_build(self) -> None:
+        # The state must be that of a new object: a class or function would be changed for the whole process.
+        if callable(self.stack[-2]):
+            what = f"setting attributes of {self.stack[-2]!r}"
+            raise pickle.UnpicklingError(f"{what} is not allowed by {PICKLE_POLICY_VARIABLE}=restricted")
+        _load_build(self)
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BUILD[0]: load_build,
+    }
 
 
 # ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copyreg
 import datetime
 import decimal
 import fractions
@@ -274,7 +275,7 @@ class TestUnpicklable:
 
     def test_other_exceptions_pass_through(self, tmp_path: Path) -> None:
         """CP-10: the object's own exception, unchanged."""
-        with pytest.raises(RuntimeError, match="^not me$"):
+        with pytest.raises(RuntimeError, match=r"^not me$"):
             write_checkpoint(tmp_path / "c.pkl", record({"x": Refusing()}))
         assert os.listdir(tmp_path) == []
 
@@ -314,7 +315,7 @@ class TestReading:
         """CQ-15: also those that stand for something else outside."""
         path = tmp_path / "c.pkl"
         path.write_bytes(f"c{__name__}\nfail_with\n(S'{name}'\ntR.".encode())
-        with pytest.raises(ValueError, match="Corrupt or incompatible.*boom") as caught:
+        with pytest.raises(ValueError, match=r"Corrupt or incompatible.*boom") as caught:
             read_checkpoint(path)
         assert type(caught.value.__cause__).__name__ == name
 
@@ -349,7 +350,7 @@ class TestReading:
         def fail(data: bytes) -> Any:
             raise TypeError("no")
 
-        with pytest.raises(ValueError, match="Corrupt or incompatible.*no"):
+        with pytest.raises(ValueError, match=r"Corrupt or incompatible.*no"):
             read_checkpoint(path, fail)
 
     @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -366,7 +367,12 @@ class TestReading:
                 collections.Counter("aab"),
             ],
             "time": [datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc), datetime.timedelta(1)],
-            "other": [decimal.Decimal("1.5"), fractions.Fraction(1, 3), uuid.UUID(int=5), pathlib.Path("a/b")],
+            "other": [
+                decimal.Decimal("1.5"),
+                fractions.Fraction(1, 3),
+                uuid.UUID(int=5),
+                pathlib.Path("a/b"),
+            ],
             "results": [ParallelFlowResult("b", False, error="e"), CircuitState.OPEN],
         }
         path = tmp_path / "c.pkl"
@@ -382,6 +388,25 @@ class TestReading:
         monkeypatch.setenv("TEA_CHECKPOINT_PICKLE", "restricted")
         with pytest.raises(ValueError, match=rf"{__name__}\.Holder is not allowed"):
             read_checkpoint(path)
+
+    @pytest.mark.parametrize(
+        "target",
+        [
+            b"cthe_edge_agent.parallel\nParallelFlowResult\n",
+            b"cpathlib\nPath\n",
+            b"ccopyreg\n_reconstructor\n",
+        ],
+    )
+    def test_restricted_cannot_change_classes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: bytes
+    ) -> None:
+        """CQ-7: the step that restores attributes reaches new objects only."""
+        path = tmp_path / "c.pkl"
+        path.write_bytes(target + b"(N(S'evil'\nI1\ndtb.")
+        monkeypatch.setenv("TEA_CHECKPOINT_PICKLE", "restricted")
+        with pytest.raises(ValueError, match="setting attributes of"):
+            read_checkpoint(path)
+        assert not any(hasattr(t, "evil") for t in (ParallelFlowResult, Path, copyreg._reconstructor))
 
     @pytest.mark.parametrize("policy", ["deny", "restrcited"])
     def test_refused_policies(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str) -> None:

@@ -146,6 +146,23 @@ class TestFailures:
         assert str(caught.value) == "Error in node 'b': Error in node 'deep': boom"
         assert caught.value.__cause__ is None
 
+    @pytest.mark.parametrize("place", ["node", "condition"])
+    def test_state_of_the_event_is_the_branchs(self, place: str) -> None:
+        """CP-58, SG-77: as far as the branch came, as in a fresh run."""
+
+        def half(state: dict[str, Any]) -> None:
+            state["half"] = 1
+            boom()
+
+        made, path = halted({"a": half if place == "node" else None}, ["s"], [])
+        if place == "condition":
+            made.edge("a", "j")["cond"] = half
+        expected = {"x": 1, "trail": ["s"], "half": 1}
+        for got in (list(made.invoke(None, checkpoint=path)), list(made.resume_from_checkpoint(path))):
+            assert [(event["type"], event["node"], event["state"]) for event in got] == [
+                ("error", "a", expected)
+            ]
+
     @pytest.mark.parametrize("raise_exceptions", [False, True])
     def test_stream(self, raise_exceptions: bool) -> None:
         """CP-37, CP-58: `parallel_error` with `node` = branch; the run goes on."""

@@ -82,6 +82,44 @@ class TestLogger:
         assert (D, "Entering node: 100%s") in lines(caplog)
 
 
+class Failing(logging.Handler):
+    """Raises on one message."""
+
+    def __init__(self, message: str, error: BaseException) -> None:
+        super().__init__()
+        self.message, self.error = message, error
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() == self.message:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt("k"), SystemExit(3), ZeroDivisionError("z")])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Edge '__start__' -> 'a': condition result = True",
+        "Transitioning from 'a' to 'b'",
+        "Execution completed successfully",
+    ],
+)
+def test_exception_of_a_handler_comes_out(message: str, error: BaseException) -> None:
+    """SG-63, SG-90: records are emitted on the caller's thread, so what a handler raises, or Ctrl-C while it
+    works, comes out of `next()` as the very object; the run is over and the graph stays usable."""
+    made = chain("a", "b", log_level=D)
+    logger = logging.getLogger(LOGGER)
+    handler = Failing(message, error)
+    logger.addHandler(handler)
+    try:
+        run = made.invoke({})
+        with pytest.raises(type(error)) as caught:
+            next(run)
+        assert caught.value is error and list(run) == []
+    finally:
+        logger.removeHandler(handler)
+    assert [event["type"] for event in made.invoke({})] == ["final"]
+
+
 class TestSequential:
     """SG-91, SG-110."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import weakref
 from typing import Any
 
 import pytest
@@ -100,3 +102,45 @@ def test_other_ways(what: str) -> None:
 
     rounds = {"parallel": 1_000, "graphs": 3_000, "raised": 5_000, "growing": 3_000}.get(what, 10_000)
     assert growth(locals()[what], rounds // 5, rounds) < 4 * MIB
+
+
+class Thing:
+    """An object whose end can be seen."""
+
+
+@pytest.mark.parametrize(
+    "end", ["final", "error", "raised", "interrupt", "closed", "dropped", "branches", "condition"]
+)
+def test_objects_of_a_run_are_released(end: str) -> None:
+    """SG-103, D1: when a run is over, however it ends, the library holds no reference to its objects."""
+    things: list[weakref.ref[Thing]] = []
+
+    def make() -> dict[str, Any]:
+        thing = Thing()
+        things.append(weakref.ref(thing))
+        return {"thing": thing}
+
+    made = fan({"b": make}, start=make) if end == "branches" else chain("a", "b", run=make, log_level=60)
+    if end in ("error", "raised"):
+        made.node("b")["run"] = lambda: 1 / 0
+        made.raise_exceptions = end == "raised"
+    if end == "interrupt":
+        made.interrupt_before = ["b"]
+    if end == "condition":
+        made.edge("a", "b")["cond"] = lambda: 1 / 0
+
+    def run() -> None:
+        given = {"given": (thing := Thing())}
+        things.append(weakref.ref(thing))
+        events = made.stream(given)
+        if end in ("closed", "dropped"):
+            next(events)
+            if end == "closed":
+                events.close()
+        else:
+            with contextlib.suppress(RuntimeError, ZeroDivisionError):
+                list(events)
+
+    run()
+    gc.collect()
+    assert len(things) >= 2 and [thing() for thing in things] == [None] * len(things)

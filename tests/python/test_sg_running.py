@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import sys
 import threading
 import time
 import types as python_types
@@ -278,6 +279,24 @@ class TestLoop:
         made.node("a")["run"] = arm
         assert places(list(made.stream({})))[-1] == ("interrupt_after", "b")
 
+    @pytest.mark.parametrize("error", [LookupError("l"), KeyboardInterrupt("k")])
+    @pytest.mark.parametrize("which", ["interrupt_before", "interrupt_after"])
+    def test_interrupt_list_that_fails(self, kind: str, which: str, error: BaseException) -> None:
+        """SG-8, D6: the lists are the caller's objects; what they raise comes out as the very object."""
+
+        class Hostile(list):  # type: ignore[type-arg]
+            def __contains__(self, node: object) -> bool:
+                if node == "b":
+                    raise error
+                return False
+
+        made = chain("a", "b")
+        setattr(made, which, Hostile(["b"]))
+        run = getattr(made, kind)({})
+        with pytest.raises(type(error)) as caught:
+            list(run)
+        assert caught.value is error and list(run) == []
+
     def test_raise_exceptions_is_read_when_it_matters(self) -> None:
         """SG-8."""
         made = chain("a", "b")
@@ -391,6 +410,37 @@ class TestThreads:
         for thread in threads:
             thread.join()
         assert results == {number: [number * 8] * 5 for number in range(8)}
+
+    def test_first_runs_at_the_same_time(self, kind: str) -> None:
+        """SG-103: several threads start the very first run of a graph, and the first after a change, at once.
+
+        Threads are switched as often as possible, so that a half-made preparation would be seen."""
+        bad: list[BaseException] = []
+
+        def work(made: StateGraph, gate: threading.Barrier) -> None:
+            try:
+                gate.wait(10)
+                assert events(made, kind, {"n": 1})[-1]["state"] == {"n": 8}
+            except BaseException as error:
+                bad.append(error)
+
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for _ in range(40):
+                made = chain("a", "b", "c", run=lambda state: {"n": state["n"] * 2})
+                for name in ("", "late"):
+                    if name:
+                        made.add_node(name, run=lambda: {"never": 1})
+                    gate = threading.Barrier(6)
+                    threads = [threading.Thread(target=work, args=(made, gate)) for _ in range(6)]
+                    for thread in threads:
+                        thread.start()
+                    for thread in threads:
+                        thread.join()
+        finally:
+            sys.setswitchinterval(before)
+        assert bad == []
 
     def test_interleaved_generators(self) -> None:
         """SG-103."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import random
 import threading
+from collections import OrderedDict
 from typing import Any
 
 import hypothesis
 import hypothesis.strategies as st
-from support import KINDS, chain, events, final, single
+import pytest
+from support import KINDS, chain, events, fan, final, single
 from the_edge_agent import MemoryCheckpointer, ParallelFlowResult, StateGraph
 
 
@@ -195,3 +199,105 @@ class TestCopies:
         got = single(run).execute_scoped(given, "n", "__end__", config=config)
         assert got == {"deep": [1], "x": 1} and got is not given
         assert given == {"deep": [1]} and config == {"k": 1, "touched": True}
+
+
+class Box:
+    """A mutable object of the user's."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class OwnList(list):  # type: ignore[type-arg]
+    """A list subclass with an attribute."""
+
+
+class Counted:
+    """Decides itself what its deep copy is."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> str:
+        return "copied by itself"
+
+
+def random_value(dice: random.Random, made: list[Any], depth: int = 0) -> Any:
+    """A nested value in which objects are shared, and some refer to themselves."""
+    if made and dice.random() < 0.2:
+        return dice.choice(made)
+    kind = dice.randrange(13 if depth < 4 else 4)
+    if kind < 4:
+        return (None, 2**70, "text", b"bytes")[kind]
+    if kind == 4:
+        value: Any = bytearray(b"x")
+    elif kind == 5:
+        value = {1, "two", (3, 4)}
+    elif kind == 6:
+        return Counted()
+    elif kind == 7:
+        return (1, random_value(dice, made, depth + 1))
+    else:
+        value = ([], {}, OwnList(), OrderedDict(), Box(None))[kind - 8]
+        made.append(value)
+        for number in range(dice.randrange(4)):
+            inner = random_value(dice, made, depth + 1)
+            if isinstance(value, list):
+                value.append(inner)
+            elif isinstance(value, dict):
+                value[f"k{number}"] = inner
+            else:
+                value.value = inner
+        if isinstance(value, OwnList):
+            value.note = [kind]  # type: ignore[attr-defined]
+        return value
+    made.append(value)
+    return value
+
+
+def anatomy(value: Any, seen: dict[int, int]) -> Any:
+    """Types, contents and sharing of a value, as something that can be compared."""
+    if value is None or isinstance(value, (int, str, bytes)):
+        return value
+    if id(value) in seen:
+        return ("again", seen[id(value)])
+    seen[id(value)] = len(seen)
+    head = (type(value).__name__, seen[id(value)])
+    if isinstance(value, dict):
+        body = [(key, anatomy(inner, seen)) for key, inner in value.items()]
+    elif isinstance(value, (list, tuple)):
+        body = [anatomy(inner, seen) for inner in value]
+    elif isinstance(value, (set, bytearray)):
+        return (*head, repr(sorted(map(repr, value))))
+    else:
+        body = []
+    return (
+        *head,
+        body,
+        [(key, anatomy(inner, seen)) for key, inner in sorted(getattr(value, "__dict__", {}).items())],
+    )
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_branches_get_a_true_deep_copy(seed: int, kind: str) -> None:
+    """SG-49, SG-74: the copy cannot be told from `copy.deepcopy`, in types, contents and sharing."""
+    made: list[Any] = []
+    dice = random.Random(seed)
+    state = {f"s{number}": random_value(dice, made) for number in range(6)}
+    before = anatomy(state, {})
+    seen: list[Any] = []
+    graph = fan({"a": lambda state: seen.append(state)})
+    events(graph, kind, state)
+    got = {key: value for key, value in seen[0].items() if key != "result"}
+    assert anatomy(got, {})[2] == anatomy(copy.deepcopy(state), {})[2]
+    assert anatomy(state, {}) == before
+    originals = {id(value) for value in made}
+    stack: list[Any] = [got]
+    visited: set[int] = set()
+    while stack:
+        value = stack.pop()
+        if id(value) in visited:
+            continue
+        visited.add(id(value))
+        assert id(value) not in originals
+        stack += (
+            value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else []
+        )
+        stack += getattr(value, "__dict__", {}).values()

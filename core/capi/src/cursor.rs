@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tea_core::graph::{NodeId, Topology};
+use tea_core::graph::NodeId;
 use tea_core::host::{HostRef, When};
 use tea_core::run::{
     Answer, Cursor, Event, Failure, Item, Live, Method, Options, Outcome, RaiseError, Request, Response,
@@ -13,7 +13,7 @@ use tea_core::state::State;
 use tea_core::value::Value;
 
 use crate::error::{Failed, tea_error};
-use crate::graph::{GraphShared, tea_graph};
+use crate::graph::{GraphShared, known, tea_graph};
 use crate::guard::{Exclusive, guarded, handle, output};
 use crate::host::TableHost;
 use crate::status::tea_status::{self, *};
@@ -43,6 +43,11 @@ pub enum tea_answer_kind {
     TEA_ANSWER_RESULT = 7,
     /// The action is the engine's own.
     TEA_ANSWER_CORE = 8,
+    /// As many functions of TEA_ITEM_CALLS were called as the payload says.
+    TEA_ANSWER_RAN = 9,
+    /// All functions of TEA_ITEM_CALLS were called, and the condition leads to the node whose number plus one is in
+    /// the low 25 bits of the payload; 0: nowhere. Above it: how often it was all done again before, see there.
+    TEA_ANSWER_RAN_TO = 10,
 }
 
 /// What the host's attributes say at the moment of an answer.
@@ -60,6 +65,17 @@ pub enum tea_flag {
     TEA_FLAG_VALUES = 8,
     /// Errors are raised.
     TEA_FLAG_RAISES = 16,
+}
+
+/// How a run is driven.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(non_camel_case_types)]
+pub enum tea_mode {
+    /// Each executed node gives an event (`stream`); without it only what ends the run does (`invoke`).
+    TEA_MODE_STREAM = 1,
+    /// The host takes TEA_ITEM_CALLS.
+    TEA_MODE_RUNS = 2,
 }
 
 /// Kind of an item: the low 8 bits of what tea_cursor_step returns. The first three are complete in that
@@ -109,6 +125,13 @@ pub enum tea_item_kind {
     /// `raised` in the language `text`, with the further names `json`; answer RESULT, FAILED or RESPOND. `flag` 2:
     /// let `milliseconds` pass; answer DONE.
     TEA_ITEM_REQUEST = 17,
+    /// Call the functions of several nodes, one after the other; tea_cursor_nodes tells which. The upper bits stand
+    /// for this list of nodes: the same number means the same nodes again. Deliver a `state` event after each (`stream`). When the structure, an
+    /// interrupt or the log level changes meanwhile, stop after the present one. Answer RAN with the number of those
+    /// called; or FAILED or RESPOND, with the number of those called before as payload. If there is a condition behind
+    /// the last node and nothing changed, evaluate it and answer RAN_TO with the target; where tea_cursor_nodes allows
+    /// it, and still nothing changed, a host may do it all again at once if the target is the first node.
+    TEA_ITEM_CALLS = 18,
 }
 
 /// Details of an item. Texts are valid until the next step of the cursor.
@@ -149,6 +172,8 @@ struct Pulled {
     failure: Failure,
     note: String,
     result: Value,
+    /// The last item asked for several calls.
+    calls: bool,
     /// JSON text of the last item.
     json: String,
     /// Keeps the texts of the last item, and the references that it carries.
@@ -159,31 +184,25 @@ fn make(
     graph: &tea_graph,
     object: u64,
     make: impl FnOnce(Arc<TableHost>, State) -> Cursor,
-) -> Result<*mut tea_cursor, Failed> {
+) -> Result<tea_cursor, Failed> {
     let Some(host) = graph.0.engine.table_host() else {
         let message = "a cursor needs a host with live objects (tea_engine_set_host); use tea_run_new";
         return Err(Failed::new(TEA_ERR_ARGUMENT, message));
     };
+    let cursor = make(Arc::clone(&host), lent_state(object, &host)?);
+    Ok(tea_cursor(Exclusive::new(Pulled::new(cursor, host, &graph.0))))
+}
+
+/// A state that the host keeps alive.
+fn lent_state(object: u64, host: &Arc<TableHost>) -> Result<State, Failed> {
     if object == 0 {
         return Err(Failed::new(TEA_ERR_UNKNOWN_ID, "0 is not the id of an object"));
     }
-    let state = State::Host { object: HostRef::lent(object), host: host.clone() };
-    let cursor = make(Arc::clone(&host), state);
-    let pulled = Pulled {
-        cursor,
-        host,
-        graph: Arc::clone(&graph.0),
-        failure: Failure::default(),
-        note: String::new(),
-        result: Value::Null,
-        json: String::new(),
-        last: None,
-    };
-    Ok(Box::into_raw(Box::new(tea_cursor(Exclusive::new(pulled)))))
+    Ok(State::Host { object: HostRef::lent(object), host: host.clone() })
 }
 
-/// Starts a run over a live state: nothing happens before the first step. `stream`: 0 for `invoke`, 1 for
-/// `stream`. `state` is the id of the state, which the host keeps alive as long as the cursor. `run` is handed
+/// Starts a run over a live state: nothing happens before the first step. `mode` combines
+/// tea_mode's. `state` is the id of the state, which the host keeps alive as long as the cursor. `run` is handed
 /// back to `stops`. `node` is -1 for a fresh run, else the number of the checkpoint's node; `interrupt` says
 /// which one made the checkpoint: 1 before the node, 2 after it, 0 unknown.
 ///
@@ -192,7 +211,7 @@ fn make(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tea_cursor_new(
     graph: *const tea_graph,
-    stream: u32,
+    mode: u32,
     state: u64,
     run: u64,
     node: i64,
@@ -215,24 +234,24 @@ pub unsafe extern "C" fn tea_cursor_new(
             }
             Err(_) => Start::Fresh,
         };
-        let method = if stream == 0 { Method::Invoke } else { Method::Stream };
-        let cursor = make(graph, state, |host, state| {
-            let options = Options { method, start, run, config: Arc::default() };
-            Cursor::new(Arc::clone(&graph.0.graph), Some(host), state, options)
-        })?;
+        let stream = mode & tea_mode::TEA_MODE_STREAM as u32 != 0;
+        let method = if stream { Method::Stream } else { Method::Invoke };
+        let make = || {
+            make(graph, state, |host, state| {
+                let options = Options { method, start, run, config: Arc::default() };
+                let mut cursor = Cursor::new(Arc::clone(&graph.0.graph), Some(host), state, options);
+                if mode & tea_mode::TEA_MODE_RUNS as u32 != 0 {
+                    cursor.allow_runs();
+                }
+                cursor
+            })
+        };
         // SAFETY: the caller's promise.
-        unsafe { output(out, "cursor", cursor) }?;
+        unsafe { output(out, "cursor", make) }?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
     unsafe { guarded(err, body) }
-}
-
-fn known(topology: &Topology, node: NodeId) -> Result<(), Failed> {
-    if (node as usize) < topology.capacity() {
-        return Ok(());
-    }
-    Err(Failed::new(TEA_ERR_UNKNOWN_ID, format!("{node} is not the number of a node")))
 }
 
 /// Starts a scoped run over a live state: from node `entry` until before node `exit`, without events. Refused
@@ -253,12 +272,14 @@ pub unsafe extern "C" fn tea_cursor_new_scoped(
         // SAFETY: the caller's promise.
         let graph = unsafe { handle(graph, "graph") }?;
         graph.0.graph.topology().check_scope(entry, exit)?;
-        let cursor = make(graph, state, |host, state| {
-            let scope = Scope { entry, exit };
-            Cursor::scoped(Arc::clone(&graph.0.graph), Some(host), state, scope)
-        })?;
+        let make = || {
+            make(graph, state, |host, state| {
+                let scope = Scope { entry, exit };
+                Cursor::scoped(Arc::clone(&graph.0.graph), Some(host), state, scope)
+            })
+        };
         // SAFETY: the caller's promise.
-        unsafe { output(out, "cursor", cursor) }?;
+        unsafe { output(out, "cursor", make) }?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
@@ -281,36 +302,40 @@ pub unsafe extern "C" fn tea_cursor_branch(
         // SAFETY: the caller's promise.
         let mut pulled = unsafe { handle(cursor, "cursor") }?.0.get()?;
         let host = Arc::clone(&pulled.host);
-        let state = State::Host { object: HostRef::lent(state), host: host.clone() };
-        let branch = Pulled {
-            cursor: pulled.cursor.branch(Some(state))?,
-            host,
-            graph: Arc::clone(&pulled.graph),
-            failure: Failure::default(),
-            note: String::new(),
-            result: Value::Null,
-            json: String::new(),
-            last: None,
+        let state = lent_state(state, &host)?;
+        let make = || {
+            let branch = pulled.cursor.branch(Some(state))?;
+            Ok(tea_cursor(Exclusive::new(Pulled::new(branch, host, &pulled.graph))))
         };
-        let branch = Box::into_raw(Box::new(tea_cursor(Exclusive::new(branch))));
         // SAFETY: the caller's promise.
-        unsafe { output(out, "branch", branch) }?;
+        unsafe { output(out, "branch", make) }?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
     unsafe { guarded(err, body) }
 }
 
-/// Frees a cursor, which abandons its run. NULL is fine.
+/// Frees a cursor, which abandons its run; `release` may be called. NULL is fine.
 ///
 /// # Safety
 /// `cursor` is NULL or a cursor that was not freed and that no thread is using.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tea_cursor_free(cursor: *mut tea_cursor) {
-    if !cursor.is_null() {
-        // SAFETY: made by this file, and the caller gives it up.
-        drop(unsafe { Box::from_raw(cursor) });
-    }
+    let body = || {
+        if !cursor.is_null() {
+            // SAFETY: made by this file, and the caller gives it up.
+            let cursor = unsafe { Box::from_raw(cursor) };
+            let host = cursor.0.get().ok().map(|pulled| Arc::clone(&pulled.host));
+            drop(cursor);
+            // What the run still held goes back now: there may be no further step of any run.
+            if let Some(host) = host {
+                host.release();
+            }
+        }
+        Ok(TEA_OK)
+    };
+    // SAFETY: no error object is asked for.
+    let _: tea_status = unsafe { guarded(std::ptr::null_mut(), body) };
 }
 
 /// Tells why the function of the present call failed, before TEA_ANSWER_FAILED. `reference` is the host's own
@@ -359,6 +384,40 @@ pub unsafe extern "C" fn tea_cursor_note(
         let mut pulled = handle(cursor, "cursor")?.0.get()?;
         pulled.note = text.text("text")?.to_owned();
         Ok(TEA_OK)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+/// Copies the nodes of the last TEA_ITEM_CALLS into an array of the caller, at most `n`; behind them, if there is a
+/// condition, -1 minus its reference, and then 1 if all may be done again when it leads to the first node, else 0.
+/// Returns how many numbers there are.
+///
+/// # Safety
+/// `cursor` is a live cursor, `nodes` points to room for `n` numbers, `err` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_cursor_nodes(
+    cursor: *mut tea_cursor,
+    nodes: *mut i64,
+    n: usize,
+    err: *mut *mut tea_error,
+) -> i64 {
+    let body = || {
+        // SAFETY: the caller's promise.
+        let pulled = unsafe { handle(cursor, "cursor") }?.0.get()?;
+        let Some(Item::Calls(calls)) = &pulled.last else {
+            return Err(Failed::new(TEA_ERR_ANSWER, "the last item asked for no calls"));
+        };
+        if nodes.is_null() {
+            return Err(Failed::new(TEA_ERR_NULL, "nodes is NULL"));
+        }
+        let asked = calls.nodes.iter().map(|node| i64::from(*node));
+        let condition = calls.condition.map(|reference| -1 - i64::from(reference));
+        let repeat = condition.map(|_| i64::from(calls.repeat));
+        let asked: Vec<i64> = asked.chain(condition).chain(repeat).collect();
+        // SAFETY: not NULL, with room for `n` numbers by the caller's promise; `asked` is memory of its own.
+        unsafe { std::ptr::copy_nonoverlapping(asked.as_ptr(), nodes, asked.len().min(n)) };
+        Ok(asked.len() as i64)
     };
     // SAFETY: the caller's promise.
     unsafe { guarded(err, body) }
@@ -445,6 +504,12 @@ pub unsafe extern "C" fn tea_cursor_step(
             }
             Item::Event(Event::State { node }) => return Ok(number(tea_item_kind::TEA_ITEM_STATE, *node)),
             Item::Done => return Ok(number(tea_item_kind::TEA_ITEM_DONE, 0)),
+            Item::Calls(calls) => {
+                let number = calls_number(&calls.nodes, calls.generation);
+                pulled.last = Some(next);
+                pulled.calls = true;
+                return Ok(number);
+            }
             // A branch's event is told from the main flow's by the flow that delivers it.
             Item::Event(Event::ParallelState { node, .. }) => (tea_item_kind::TEA_ITEM_STATE, *node),
             other => (kind_of(other), 0),
@@ -460,38 +525,80 @@ pub unsafe extern "C" fn tea_cursor_step(
     unsafe { guarded(err, body) }
 }
 
+/// Kind, first node (24 bits), how many (10 bits), description of the graph (21 bits).
+fn calls_number(nodes: &[NodeId], generation: u64) -> i64 {
+    let first = i64::from(nodes.first().copied().unwrap_or_default());
+    let (count, generation) = (nodes.len() as i64 & 0x3ff, (generation & 0x1f_ffff).cast_signed());
+    tea_item_kind::TEA_ITEM_CALLS as i64 | first << 8 | count << 32 | generation << 42
+}
+
 fn number(kind: tea_item_kind, number: u32) -> i64 {
     kind as i64 | i64::from(number) << 8
 }
 
 impl Pulled {
+    fn new(cursor: Cursor, host: Arc<TableHost>, graph: &Arc<GraphShared>) -> Self {
+        Pulled {
+            cursor,
+            host,
+            graph: Arc::clone(graph),
+            failure: Failure::default(),
+            note: String::new(),
+            result: Value::Null,
+            calls: false,
+            json: String::new(),
+            last: None,
+        }
+    }
+
+    /// The target of a condition as an answer gives it.
+    fn target(&self, payload: i64) -> Result<Option<NodeId>, Failed> {
+        match u32::try_from(payload) {
+            Ok(0) => Ok(None),
+            Ok(node) => {
+                // Most are known to the cursor; a new one is known to the graph only.
+                if node as usize > self.cursor.topology().capacity() {
+                    known(&self.graph.graph.topology(), node - 1)?;
+                }
+                Ok(Some(node - 1))
+            }
+            Err(_) => {
+                let message = format!("{payload} is not the number of a node");
+                Err(Failed::new(TEA_ERR_UNKNOWN_ID, message))
+            }
+        }
+    }
+
     fn answer(&mut self, kind: i64, payload: i64) -> Result<Answer, Failed> {
         use tea_answer_kind::*;
+        let after = usize::try_from(payload).unwrap_or(usize::MAX);
+        let calls = std::mem::take(&mut self.calls);
         Ok(match kind {
             kind if kind == TEA_ANSWER_DONE as i64 => Answer::Done,
             kind if kind == TEA_ANSWER_TARGET as i64 => {
                 if !self.note.is_empty() {
                     self.cursor.show_choice(std::mem::take(&mut self.note));
                 }
-                match u32::try_from(payload) {
-                    Ok(0) => Answer::Target(None),
-                    Ok(node) => {
-                        known(&self.graph.graph.topology(), node - 1)?;
-                        Answer::Target(Some(node - 1))
-                    }
-                    Err(_) => {
-                        let message = format!("{payload} is not the number of a node");
-                        return Err(Failed::new(TEA_ERR_UNKNOWN_ID, message));
-                    }
-                }
+                Answer::Target(self.target(payload)?)
             }
             kind if kind == TEA_ANSWER_START as i64 => Answer::Start { announce: payload == 1 },
+            kind if kind == TEA_ANSWER_RAN_TO as i64 => {
+                let times = u64::try_from(payload >> 25).unwrap_or_default() + 1;
+                Answer::RanTo { target: self.target(payload & 0x1ff_ffff)?, times }
+            }
+            kind if kind == TEA_ANSWER_RAN as i64 => Answer::Ran(after),
+            kind if kind == TEA_ANSWER_FAILED as i64 && calls => {
+                Answer::FailedAfter(after, std::mem::take(&mut self.failure))
+            }
             kind if kind == TEA_ANSWER_FAILED as i64 => Answer::Failed(std::mem::take(&mut self.failure)),
-            kind if kind == TEA_ANSWER_RESPOND as i64 => Answer::Respond(Response {
-                status: std::mem::take(&mut self.note).into(),
-                body: Value::Null,
-                headers: Value::Null,
-            }),
+            kind if kind == TEA_ANSWER_RESPOND as i64 => {
+                let response = Response {
+                    status: std::mem::take(&mut self.note).into(),
+                    body: Value::Null,
+                    headers: Value::Null,
+                };
+                if calls { Answer::RespondAfter(after, response) } else { Answer::Respond(response) }
+            }
             kind if kind == TEA_ANSWER_RESULT as i64 => Answer::Result(std::mem::take(&mut self.result)),
             kind if kind == TEA_ANSWER_CORE as i64 => Answer::Core,
             kind if kind == TEA_ANSWER_STORED as i64 => Answer::Stored(None),
@@ -523,6 +630,7 @@ fn kind_of(item: &Item) -> tea_item_kind {
         Item::Launch { .. } => TEA_ITEM_LAUNCH,
         Item::Wait => TEA_ITEM_WAIT,
         Item::Pause => TEA_ITEM_PAUSE,
+        Item::Calls(_) => TEA_ITEM_CALLS,
         Item::Request { .. } => TEA_ITEM_REQUEST,
         Item::Outcome(_) => TEA_ITEM_OUTCOME,
         Item::Raise(RaiseError::Unchanged(_)) => TEA_ITEM_RAISE,
@@ -612,7 +720,12 @@ fn details(item: &Item, json: &mut String) -> tea_item {
             }
             details.json = tea_str::of(json);
         }
-        Item::Call { .. } | Item::Condition { .. } | Item::Wait | Item::Pause | Item::Done => {}
+        Item::Call { .. }
+        | Item::Calls(_)
+        | Item::Condition { .. }
+        | Item::Wait
+        | Item::Pause
+        | Item::Done => {}
     }
     details
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
+use std::mem::offset_of;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tea_core::checkpoint::MemoryStore;
@@ -56,9 +57,8 @@ pub unsafe extern "C" fn tea_engine_new(out: *mut *mut tea_engine, err: *mut *mu
             memory: Arc::default(),
             actions: Mutex::default(),
         };
-        let engine = Box::new(tea_engine(Arc::new(shared)));
         // SAFETY: the caller's promise.
-        unsafe { output(out, "engine", Box::into_raw(engine)) }?;
+        unsafe { output(out, "engine", || Ok(tea_engine(Arc::new(shared)))) }?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
@@ -90,15 +90,33 @@ pub unsafe extern "C" fn tea_engine_set_host(
     err: *mut *mut tea_error,
 ) -> tea_status {
     let body = || {
-        // SAFETY: the caller's promise.
-        let table = *unsafe { handle(host, "host") }?;
-        let foreign = Foreign { data: table.user_data, destroy: table.destroy };
+        if host.is_null() {
+            return Err(Failed::new(TEA_ERR_NULL, "host is NULL"));
+        }
+        // SAFETY: not NULL, and every table begins with its size.
+        let size = unsafe { (&raw const (*host).size).read() };
+        let wrong = || {
+            let message = format!("host.size is {size}, {} is expected", size_of::<tea_host>());
+            Failed::new(TEA_ERR_ARGUMENT, message)
+        };
+        // Of a table of another version, only what is sure to be there is read.
+        if size < offset_of!(tea_host, resolve) {
+            return Err(wrong());
+        }
+        // SAFETY: the table is that long.
+        let foreign = unsafe {
+            Foreign {
+                data: (&raw const (*host).user_data).read(),
+                destroy: (&raw const (*host).destroy).read(),
+            }
+        };
         // SAFETY: the caller's promise.
         let engine = unsafe { handle(engine, "engine") }?;
-        if table.size != size_of::<tea_host>() {
-            let message = format!("host.size is {}, {} is expected", table.size, size_of::<tea_host>());
-            return Err(Failed::new(TEA_ERR_ARGUMENT, message));
+        if size != size_of::<tea_host>() {
+            return Err(wrong());
         }
+        // SAFETY: the table is that long.
+        let table = unsafe { host.read() };
         let host = Arc::new(TableHost::new(table, foreign, Arc::clone(&engine.0.references)));
         let before = engine.0.host.lock().unwrap_or_else(PoisonError::into_inner).replace(host);
         drop(before);

@@ -6,7 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tea_core::checkpoint::Store;
 use tea_core::graph::{
-    Action, CompileOptions, Edge, EdgeLabel, Graph, Library, MapEntry, NodeId, Parallel, Rule,
+    Action, BuildError, CompileOptions, Edge, EdgeLabel, Graph, Library, MapEntry, NodeId, Parallel, Rule,
+    Topology,
 };
 use tea_core::value::{Key, Map, Value, text};
 
@@ -29,20 +30,38 @@ pub struct tea_graph(pub(crate) Arc<GraphShared>);
 pub(crate) struct GraphShared {
     pub(crate) graph: Arc<Graph>,
     pub(crate) engine: Arc<Shared>,
-    /// Functions of the host by the numbers that actions and conditions carry.
-    functions: RwLock<Vec<Arc<Function>>>,
+    /// Functions of the host by the numbers that actions and conditions carry. A place is empty if the call
+    /// that brought the function was refused.
+    functions: RwLock<Vec<Option<Arc<Function>>>>,
 }
 
 impl GraphShared {
     pub(crate) fn function(&self, reference: u32) -> Option<Arc<Function>> {
         let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
-        functions.get(reference as usize).cloned()
+        functions.get(reference as usize).cloned().flatten()
     }
 
-    fn register(&self, function: Arc<Function>) -> u32 {
-        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
-        functions.push(function);
-        u32::try_from(functions.len() - 1).unwrap_or(u32::MAX)
+    /// Gives a function its number for a building call. If the call is refused, the function goes at once.
+    fn register<T>(
+        &self,
+        function: Arc<Function>,
+        build: impl FnOnce(u32) -> Result<T, BuildError>,
+    ) -> Result<(), Failed> {
+        let place = {
+            let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+            functions.push(Some(function));
+            functions.len() - 1
+        };
+        let built = build(u32::try_from(place).unwrap_or(u32::MAX));
+        if built.is_err() {
+            let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+            let gone = functions.get_mut(place).and_then(Option::take);
+            // Its destructor is the host's code, which runs without the lock.
+            drop(functions);
+            drop(gone);
+        }
+        built?;
+        Ok(())
     }
 }
 
@@ -140,7 +159,7 @@ pub unsafe extern "C" fn tea_graph_new(
         let graph = Arc::new(Graph::new());
         configure(&graph, &options)?;
         let shared = GraphShared { graph, engine, functions: RwLock::default() };
-        output(out, "graph", Box::into_raw(Box::new(tea_graph(Arc::new(shared)))))?;
+        output(out, "graph", || Ok(tea_graph(Arc::new(shared))))?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
@@ -198,14 +217,16 @@ pub unsafe extern "C" fn tea_graph_add_node(
     let body = move || {
         // SAFETY: the caller's promise.
         let (graph, name) = unsafe { (handle(graph, "graph")?, name.text("name")?) };
-        let action = match function {
+        let add = |action| graph.0.graph.add_node(name, action);
+        match function {
             Some(_) => {
                 let function = Function::new(function, foreign)?;
-                Action::Call { reference: graph.0.register(function) }
+                graph.0.register(function, |reference| add(Action::Call { reference }))?;
             }
-            None => Action::None,
-        };
-        graph.0.graph.add_node(name, action)?;
+            None => {
+                add(Action::None)?;
+            }
+        }
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
@@ -230,8 +251,8 @@ pub unsafe extern "C" fn tea_graph_add_action_node(
         let Some(function) = graph.0.engine.action(action) else {
             return Err(Failed::new(TEA_ERR_BUILD, format!("Action '{action}' is not registered.")));
         };
-        let reference = graph.0.register(function);
-        graph.0.graph.add_node(name, Action::Call { reference })?;
+        let add = |reference| graph.0.graph.add_node(name, Action::Call { reference });
+        graph.0.register(function, add)?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
@@ -283,8 +304,9 @@ pub unsafe extern "C" fn tea_graph_add_conditional_edges(
         let (graph, from, targets) =
             unsafe { (handle(graph, "graph")?, from.text("from")?, targets.bytes("targets")?) };
         let targets = pairs(&Value::from_json(targets)?)?;
-        let reference = graph.0.register(function);
-        graph.0.graph.add_conditional_edges(from, reference, targets)?;
+        graph
+            .0
+            .register(function, |reference| graph.0.graph.add_conditional_edges(from, reference, targets))?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
@@ -582,7 +604,7 @@ fn read_words(
         let id = NodeId::try_from(word).ok().filter(|id| (*id as usize) < capacity);
         id.ok_or_else(|| Failed::new(TEA_ERR_UNKNOWN_ID, format!("{word} is not the number of a node")))
     };
-    let own = |word: i64| usize::try_from(-2 - word).unwrap_or(usize::MAX);
+    let own = |word: i64| usize::try_from((-2_i64).saturating_sub(word)).unwrap_or(usize::MAX);
     let action = |word: i64| match (u32::try_from(word), word) {
         (Ok(reference), _) => Ok(Action::Call { reference }),
         (_, -1) => Ok(Action::None),
@@ -599,6 +621,9 @@ fn read_words(
         let [node, function, count] = *head;
         rest = tail;
         let mut edges = Vec::new();
+        if count < 0 {
+            return Err(Failed::new(TEA_ERR_ARGUMENT, format!("{count} is not a number of edges")));
+        }
         for _ in 0..count {
             let (edge, tail) = rest.split_first_chunk::<3>().ok_or_else(short)?;
             let [target, condition, join] = *edge;
@@ -615,6 +640,14 @@ fn read_words(
     if rest.is_empty() { Ok(nodes) } else { Err(short()) }
 }
 
+/// Refuses a number that no node has.
+pub(crate) fn known(topology: &Topology, node: NodeId) -> Result<(), Failed> {
+    if (node as usize) < topology.capacity() {
+        return Ok(());
+    }
+    Err(Failed::new(TEA_ERR_UNKNOWN_ID, format!("{node} is not the number of a node")))
+}
+
 /// Whether edges lead from one node (by number) to another: 1 or 0, or a status below 0. No node has a path to
 /// itself.
 ///
@@ -628,7 +661,12 @@ pub unsafe extern "C" fn tea_graph_path_exists(
     err: *mut *mut tea_error,
 ) -> i64 {
     // SAFETY: the caller's promise.
-    let body = || unsafe { Ok(i64::from(handle(graph, "graph")?.0.graph.topology().path_exists(from, to))) };
+    let body = || unsafe {
+        let topology = handle(graph, "graph")?.0.graph.topology();
+        known(&topology, from)?;
+        known(&topology, to)?;
+        Ok(i64::from(topology.path_exists(from, to)))
+    };
     // SAFETY: the caller's promise.
     unsafe { guarded(err, body) }
 }
@@ -648,7 +686,10 @@ pub unsafe extern "C" fn tea_graph_nodes_between(
 ) -> tea_status {
     // SAFETY: the caller's promise.
     let body = || unsafe {
-        let ids = handle(graph, "graph")?.0.graph.topology().nodes_between(from, to);
+        let topology = handle(graph, "graph")?.0.graph.topology();
+        known(&topology, from)?;
+        known(&topology, to)?;
+        let ids = topology.nodes_between(from, to);
         let ids = Value::list(ids.into_iter().map(|id| Value::Int(i64::from(id))).collect());
         tea_buffer::put(out, ids.to_json())?;
         Ok(TEA_OK)

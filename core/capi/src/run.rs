@@ -33,12 +33,14 @@ struct Driver {
     /// other, when the main flow waits for them.
     branches: VecDeque<Cursor>,
     started: bool,
+    /// An error has ended the run.
+    failed: bool,
 }
 
 /// Starts a run; nothing happens before the first tea_run_next. `options` is a JSON map:
 /// `method` ("invoke", the default: only what ends the run is an event; "stream": each node is one, too),
-/// `input` (a map, the state to begin with, or the update of a resumed run; default empty), `config` (a map),
-/// `checkpoint` (path or id from which to resume).
+/// `input` (a map, the state to begin with, or the update of a resumed run; default empty; null says that there
+/// is none, and needs a checkpoint), `config` (a map), `checkpoint` (path or id from which to resume).
 ///
 /// # Safety
 /// `graph` is a live graph, `options` valid text, `out` writable, `err` NULL or writable.
@@ -63,14 +65,18 @@ pub unsafe extern "C" fn tea_run_new(
         };
         let (input, config) = (map(&options, "input")?, map(&options, "config")?);
         let (start, state, config) = match options.get("checkpoint") {
+            None | Some(Value::Null) if options.get("input") == Some(&Value::Null) => {
+                // SG-29: a run that was meant to be resumed must not silently start afresh.
+                return Err(Failed::new(TEA_ERR_ARGUMENT, "a checkpoint is required when the input is null"));
+            }
             None | Some(Value::Null) => (Start::Fresh, input, config),
             Some(Value::Str(id)) => resume(&graph, id, &input, &config)?,
             Some(_) => return Err(Failed::new(TEA_ERR_ARGUMENT, "option 'checkpoint' is a path or an id")),
         };
         let options = Options { method, start, run: 0, config };
         let cursor = Cursor::new(Arc::clone(&graph.graph), None, State::core(state), options);
-        let driver = Driver { graph, cursor, branches: VecDeque::new(), started: false };
-        output(out, "run", Box::into_raw(Box::new(tea_run(Exclusive::new(driver)))))?;
+        let driver = Driver { graph, cursor, branches: VecDeque::new(), started: false, failed: false };
+        output(out, "run", || Ok(tea_run(Exclusive::new(driver))))?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
@@ -122,7 +128,8 @@ pub unsafe extern "C" fn tea_run_next(
     let body = || {
         // SAFETY: the caller's promise.
         let mut driver = unsafe { handle(run, "run") }?.0.get()?;
-        match driver.next()? {
+        tea_buffer::check(event)?;
+        match driver.advance()? {
             Some(value) => {
                 // SAFETY: the caller's promise.
                 unsafe { tea_buffer::put(event, value.to_json()) }?;
@@ -163,6 +170,7 @@ pub unsafe extern "C" fn tea_graph_run_scoped(
     // SAFETY: the caller's promise.
     let body = || unsafe {
         let graph = Arc::clone(&handle(graph, "graph")?.0);
+        tea_buffer::check(state)?;
         let options = self::options(options, &["entry", "exit", "input", "config"])?;
         let end = |key: &str| match options.get(key) {
             // A name that is not in the graph gets a number, so that the check can name it.
@@ -174,7 +182,7 @@ pub unsafe extern "C" fn tea_graph_run_scoped(
         let input = State::core(map(&options, "input")?);
         let mut cursor = Cursor::scoped(Arc::clone(&graph.graph), None, input, scope);
         cursor.configure(map(&options, "config")?);
-        let mut driver = Driver { graph, cursor, branches: VecDeque::new(), started: false };
+        let mut driver = Driver { graph, cursor, branches: VecDeque::new(), started: false, failed: false };
         while driver.next()?.is_some() {}
         tea_buffer::put(state, driver.cursor.state().value().to_json())?;
         Ok(TEA_OK)
@@ -195,7 +203,16 @@ impl Driver {
         }
     }
 
-    /// The next event; `None` at the end.
+    /// The next event; `None` at the end, and after an error.
+    fn advance(&mut self) -> Result<Option<Value>, Failed> {
+        if self.failed {
+            return Ok(None);
+        }
+        let result = self.next();
+        self.failed = result.is_err();
+        result
+    }
+
     fn next(&mut self) -> Result<Option<Value>, Failed> {
         let mut answer = if self.started { Answer::Done } else { Answer::Start { announce: false } };
         self.started = true;
@@ -223,7 +240,7 @@ impl Driver {
                     }
                 }
                 Item::Request { node, request } => request_of(&self.graph, &self.cursor, node, request)?,
-                Item::Store { .. } | Item::Outcome(_) | Item::Pause => Answer::Done,
+                Item::Store { .. } | Item::Outcome(_) | Item::Pause | Item::Calls(_) => Answer::Done,
             };
         }
     }

@@ -80,6 +80,11 @@ impl tea_buffer {
         unsafe { String::from_raw_parts(pointer, len + 1, cap) }
     }
 
+    /// Refuses NULL, for calls that do something before they fill the buffer.
+    pub(crate) fn check(buffer: *const tea_buffer) -> Result<(), Failed> {
+        if buffer.is_null() { Err(Failed::new(TEA_ERR_NULL, "the buffer is NULL")) } else { Ok(()) }
+    }
+
     /// Puts a text into a caller's buffer.
     ///
     /// # Safety

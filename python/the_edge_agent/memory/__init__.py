@@ -38,6 +38,8 @@ _MODULES = {
         "_is_hierarchical_nested_config",
     ),
     "sqlite": ("SQLiteBackend",),
+    "blob_sqlite": ("BlobSQLiteBackend",),
+    "litestream": ("LitestreamBackend",),
     "sqlalchemy_backend": ("SQLAlchemyBackend",),
     "postgres": ("PostgresBackend",),
     "catalog": (
@@ -62,6 +64,30 @@ _MODULES = {
         "register_query_engine",
         "get_registered_query_engines",
     ),
+    "locks": ("DistributedLock", "RedisLock", "create_lock", "register_lock", "get_registered_locks"),
+    "metadata": (
+        "MetadataStore",
+        "MetadataQuery",
+        "create_metadata_store",
+        "register_metadata_store",
+        "get_registered_metadata_stores",
+    ),
+    "blob": (
+        "BlobStorage",
+        "BlobInfo",
+        "create_blob_storage",
+        "register_blob_storage",
+        "get_registered_blob_storages",
+    ),
+    "vector": (
+        "VectorIndex",
+        "VectorSearchConfig",
+        "SearchResult",
+        "DuckDBVSSIndex",
+        "create_vector_index",
+        "register_vector_index",
+        "get_registered_vector_indexes",
+    ),
     "entity_hierarchy": ("EntityHierarchy", "check_hierarchy_available"),
     "hierarchical_ltm": (
         "HierarchicalLTMBackend",
@@ -76,6 +102,8 @@ _MODULES = {
         "KuzuBackend",
         "BighornBackend",
         "KUZU_AVAILABLE",
+        "_check_cozo_available",
+        "_check_kuzu_available",
     ),
 }
 _EXPORTS = {name: module for module, names in _MODULES.items() for name in names}
@@ -87,6 +115,7 @@ _FLAGS: dict[str, tuple[str, ...]] = {
     "HIERARCHICAL_AVAILABLE": ("fsspec", "sqlalchemy"),
     "DUCKDB_AVAILABLE": ("duckdb",),
     "DUCKDB_CATALOG_AVAILABLE": ("duckdb",),
+    "DUCKDB_VSS_AVAILABLE": ("duckdb",),
     "POSTGRES_AVAILABLE": ("psycopg", "psycopg_pool"),
 }
 

@@ -6,12 +6,18 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::branch::{Mailbox, Pending};
 use super::event::Event;
 use super::program::{Process, Scene, Stop, Turn};
-use super::{Answer, BranchError, Failure, Item, Live, Method, RaiseError, Response, RunError, StepError};
+use super::{
+    Answer, BranchError, Calls, Failure, Item, Live, Method, RaiseError, Response, RunError, StepError,
+};
 use crate::checkpoint::{Checkpoint, CheckpointError, Store, write_file};
-use crate::graph::{Action, END, Graph, NodeId, START, Topology};
+use crate::graph::{Action, END, Edge, Graph, NodeId, Rule, START, Topology};
 use crate::host::{Host, LogLevel, Query, When};
 use crate::state::State;
 use crate::value::{Map, Value};
+
+/// How many nodes are called at once at most: what changes meanwhile is seen after each of them, but the list is
+/// made anew for each run.
+const MAX_RUN: usize = 1000;
 
 /// How many moves a step makes without an item before it pauses.
 const MAX_TURNS: u32 = 100_000;
@@ -78,6 +84,7 @@ pub(super) enum Phase {
     Enter,
     Call,
     AwaitResult,
+    AwaitRan,
     /// A program is to be polled.
     Poll,
     AwaitRequest,
@@ -129,8 +136,12 @@ pub struct Cursor {
     pub(super) at_join: bool,
     pub(super) pending: Pending,
     process: Option<Process>,
+    runs: bool,
+    /// The last run of calls that was asked for.
+    calls: Option<Arc<Calls>>,
     pub(super) outcome: Option<BranchError>,
     steps: u64,
+    entered: bool,
     /// Branches hand on their plain states, also in `invoke` (resumed runs).
     pub(super) plain_results: bool,
     pub(super) shown: Option<String>,
@@ -184,8 +195,11 @@ impl Cursor {
             at_join: false,
             pending: Pending::default(),
             process: None,
+            runs: false,
+            calls: None,
             outcome: None,
             steps: 0,
+            entered: false,
             plain_results: method == Method::Stream,
             shown: None,
         }
@@ -209,6 +223,11 @@ impl Cursor {
     /// The structure that the run looks at.
     pub fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    /// Which structure of the graph the run looks at ([`Graph::generation`]).
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The graph.
@@ -276,6 +295,10 @@ impl Cursor {
                     let given = std::mem::replace(&mut answer, Answer::Done);
                     self.take_result(given)?
                 }
+                Phase::AwaitRan => {
+                    let given = std::mem::replace(&mut answer, Answer::Done);
+                    self.take_ran(given)?
+                }
                 Phase::Poll => self.poll()?,
                 Phase::AwaitRequest => {
                     let given = std::mem::replace(&mut answer, Answer::Done);
@@ -320,25 +343,25 @@ impl Cursor {
                 }
                 Phase::AwaitStore { when } => {
                     let when = *when;
-                    let Answer::Stored(checkpoint) = std::mem::replace(&mut answer, Answer::Done) else {
+                    let Answer::Stored(checkpoint) = answer else {
                         return Err(wrong(&answer, "the id of the checkpoint"));
                     };
                     Some(self.interrupted(when, checkpoint))
                 }
                 Phase::AwaitKeptEvent { then } => {
-                    let then = std::mem::replace(&mut **then, Phase::End);
-                    let Answer::Kept(event) = std::mem::replace(&mut answer, Answer::Done) else {
+                    let Answer::Kept(event) = answer else {
                         return Err(wrong(&answer, "what the host keeps of the event"));
                     };
+                    let then = std::mem::replace(&mut **then, Phase::End);
                     self.post_event(event);
                     self.phase = then;
                     None
                 }
                 Phase::AwaitKeptOutcome { error } => {
-                    let error = error.take();
-                    let Answer::Kept(result) = std::mem::replace(&mut answer, Answer::Done) else {
+                    let Answer::Kept(result) = answer else {
                         return Err(wrong(&answer, "what the host keeps of the outcome"));
                     };
+                    let error = error.take();
                     self.post_end(result, error, None);
                     self.phase = Phase::End;
                     None
@@ -424,9 +447,11 @@ impl Cursor {
     /// Counts the node that the run enters; the error if that is one too many (`Q15`).
     pub(super) fn count_step(&mut self) -> Option<Item> {
         let limit = self.graph.step_limit()?;
-        if self.node != START {
+        // Where a run begins is no step; coming back there is one, or a cycle over it would never end.
+        if self.node != START || self.entered {
             self.steps += 1;
         }
+        self.entered = true;
         (self.steps > limit).then(|| self.fail_plain(self.node, format!("Step limit of {limit} reached")))
     }
 
@@ -442,6 +467,10 @@ impl Cursor {
             }
             Action::Call { reference } => {
                 let reference = *reference;
+                if let Some(calls) = self.run_of_calls() {
+                    self.phase = Phase::AwaitRan;
+                    return Ok(Some(Item::Calls(calls)));
+                }
                 self.record_enter(self.at_join)?;
                 self.phase = Phase::AwaitResult;
                 Ok(Some(Item::Call { node: self.node, reference }))
@@ -451,6 +480,98 @@ impl Cursor {
                 self.record_enter(self.at_join)?;
                 self.process = Some(process);
                 self.phase = Phase::Poll;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Lets the cursor ask for several calls at once ([`Item::Calls`]).
+    pub fn allow_runs(&mut self) {
+        self.runs = true;
+    }
+
+    /// The nodes from the present one on that can be called without a step in between, and the condition behind the
+    /// last one; `None` if that is one node only.
+    fn run_of_calls(&mut self) -> Option<Arc<Calls>> {
+        let live = self.live;
+        // The number of the first node has 24 bits in the C ABI.
+        if !self.runs || live.stops || live.info || self.at_join || self.node >> 24 != 0 {
+            return None;
+        }
+        if !matches!(self.role, Role::Main { .. }) {
+            return None;
+        }
+        let room = match self.graph.step_limit() {
+            // The present node is counted already.
+            Some(limit) => {
+                usize::try_from(limit.saturating_sub(self.steps)).unwrap_or(MAX_RUN).saturating_add(1)
+            }
+            None => MAX_RUN,
+        };
+        // A loop asks for the same nodes again and again.
+        if let Some(known) = &self.calls
+            && known.nodes.first() == Some(&self.node)
+            && known.generation == self.generation
+            && known.nodes.len() <= room
+            && known.repeat == self.graph.step_limit().is_none()
+        {
+            return Some(Arc::clone(known));
+        }
+        let mut nodes = vec![self.node];
+        let mut node = self.topology.get(self.node)?;
+        while nodes.len() < room.min(MAX_RUN) {
+            let [Edge { target, rule: Rule::Always, parallel: None }] = node.edges.as_slice() else { break };
+            let Some(next) = self.topology.get(*target) else { break };
+            if *target == END || !matches!(next.action, Action::Call { .. }) {
+                break;
+            }
+            nodes.push(*target);
+            node = next;
+        }
+        let condition = match node.edges.as_slice() {
+            [Edge { rule: Rule::Host { reference }, parallel: None, .. }, rest @ ..]
+                if rest.iter().all(|edge| edge.parallel.is_none()) =>
+            {
+                Some(*reference)
+            }
+            _ => None,
+        };
+        if nodes.len() == 1 && condition.is_none() {
+            return None;
+        }
+        let repeat = self.graph.step_limit().is_none();
+        let calls = Arc::new(Calls { nodes, condition, repeat, generation: self.generation });
+        self.calls = Some(Arc::clone(&calls));
+        Some(calls)
+    }
+
+    fn take_ran(&mut self, answer: Answer) -> Result<Option<Item>, StepError> {
+        let calls = self.calls.clone().unwrap_or_default();
+        let nodes = &calls.nodes;
+        let (count, failed) = match answer {
+            Answer::Ran(count) => (count, None),
+            Answer::RanTo { target, times } => {
+                self.node = nodes.last().copied().unwrap_or(self.node);
+                self.steps += (nodes.len() as u64 * times).saturating_sub(1);
+                return self.take_target(0, Answer::Target(target));
+            }
+            Answer::FailedAfter(count, failure) => (count, Some(Answer::Failed(failure))),
+            Answer::RespondAfter(count, response) => (count, Some(Answer::Respond(response))),
+            other => return Err(wrong(&other, "how many functions were called")),
+        };
+        let last = if failed.is_some() { count } else { count.wrapping_sub(1) };
+        let Some(node) = nodes.get(last) else {
+            return Err(StepError::WrongAnswer {
+                answer: "RAN",
+                expected: "a number of calls that were asked for",
+            });
+        };
+        self.node = *node;
+        self.steps += last as u64;
+        match failed {
+            Some(answer) => self.take_result(answer),
+            None => {
+                self.phase = Phase::Ran;
                 Ok(None)
             }
         }
@@ -679,6 +800,9 @@ pub(super) fn wrong(answer: &Answer, expected: &'static str) -> StepError {
         Answer::Target(_) => "TARGET",
         Answer::Choice(_) => "CHOICE",
         Answer::Core => "CORE",
+        Answer::Ran(_) | Answer::RanTo { .. } => "RAN",
+        Answer::FailedAfter(..) => "FAILED",
+        Answer::RespondAfter(..) => "RESPOND",
         Answer::Failed(_) => "FAILED",
         Answer::Respond(_) => "RESPOND",
         Answer::Stored(_) => "STORED",

@@ -1,0 +1,1 @@
+"""Embedding providers, vector stores and text chunks for retrieval-augmented generation."""
