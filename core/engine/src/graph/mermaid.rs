@@ -50,7 +50,7 @@ fn node_label(name: &str) -> String {
     let label = plain(name);
     let open = label.matches('(').count();
     let balanced = open == label.matches(')').count() && label.starts_with(|c| c != '(');
-    let risky = name.contains(['"', '[', ']', '{', '}', '\n', '\r']) || (open > 0 && !balanced);
+    let risky = name.contains(['[', ']', '{', '}', '\n', '\r']) || (open > 0 && !balanced);
     if risky { format!("\"{}\"", label.replace(['\n', '\r'], "<br/>")) } else { label }
 }
 
@@ -177,7 +177,7 @@ mod tests {
                 "my_node_2[my-node]",
                 "process_v1_[process(v1)]",
                 "A_B[A/B]",
-                "say_\"hi\"[\"say 'hi'\"]",
+                "say_\"hi\"[say 'hi']",
                 "a_0_[\"a[0]\"]",
                 "two\nlines[\"two<br/>lines\"]".split('\n').next().unwrap(),
                 "lines[\"two<br/>lines\"]",
