@@ -28,6 +28,13 @@ pub trait Surroundings: Send + Sync {
         None
     }
 
+    /// A top-level section of the agent as it stands; `llm_settings` is what calls of language models get besides
+    /// their own parameters.
+    fn section(&self, name: &str) -> Option<Value> {
+        let _ = name;
+        None
+    }
+
     /// Renders the templates in a value on `task.scene.state`; for parameters that an action gets raw
     /// ([`Registry::raw_parameters`]).
     fn render(&self, task: &Task, value: &Value) -> Result<Value, Stop> {

@@ -11,6 +11,7 @@ mod clock;
 mod csv;
 mod data;
 mod errors;
+mod extraction;
 pub mod files;
 pub mod json;
 mod memory;

@@ -18,6 +18,7 @@ use crate::checkpoint::Store;
 use crate::graph::{Action, CompileOptions, Graph, Library};
 use crate::host::{PathStep, When};
 use crate::run::Program;
+use crate::schema::extraction::check_sections;
 use crate::schema::input::InputSchema;
 use crate::template::TemplateError;
 use crate::value::{Map, Value, text};
@@ -209,7 +210,7 @@ impl<'a> Loader<'a> {
         let empty = Map::new();
         let settings = settings::section(&config, "settings", &empty);
         let settings = self.report(settings).unwrap_or(&empty);
-        let roots = self.roots(&config, settings);
+        let mut roots = self.roots(&config, settings);
         let shell = settings::shell_providers(settings, &roots);
         let shell_providers = self.report(shell).unwrap_or_default();
         let output = config.get("output_schema").filter(|schema| schema.is_truthy());
@@ -221,6 +222,11 @@ impl<'a> Loader<'a> {
             None => None,
         };
         let input = self.input_schema(&config);
+        let prompt = check_sections(&config)
+            .map_err(|(section, error)| Problem::of(error.class, error.message).under(section));
+        if let (Some(Some(prompt)), Value::Map(variables)) = (self.report(prompt), &mut roots.variables) {
+            Arc::make_mut(variables).insert("extraction_prompt".into(), prompt.into());
+        }
         let policy = global_policy(settings);
         self.policy = self.report(policy).unwrap_or_default();
         self.error_settings(settings);

@@ -84,6 +84,13 @@ impl Surroundings for Shared {
         Some(self.graph()?.topology().find(name).is_some())
     }
 
+    fn section(&self, name: &str) -> Option<Value> {
+        match name {
+            "llm_settings" => Some(self.context.roots().llm_settings.clone()),
+            name => self.context.config.get(name).cloned(),
+        }
+    }
+
     fn render(&self, task: &Task, value: &Value) -> Result<Value, Stop> {
         // With actions of the host, parameters are rendered before it is known whose action it is.
         if self.host_actions {
