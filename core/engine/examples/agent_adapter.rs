@@ -144,7 +144,12 @@ fn step(agent: &Agent, step: &Map, last: &Value, events: &mut Vec<Value>) -> Res
     if step.get("resume").is_some_and(Value::is_truthy) {
         let id = step.get("checkpoint").unwrap_or(last);
         let Value::Str(id) = id else {
-            return Err(failure("ValueError", "checkpoint parameter required when input_state is None."));
+            let call = if method == Method::Stream { "stream" } else { "invoke" };
+            let text = format!(
+                "checkpoint parameter required when input_state is None. Use {call}(None, checkpoint='...') to resume \
+                 from an interrupt."
+            );
+            return Err(failure("ValueError", text));
         };
         let checkpoint = match &agent.graph().settings().store {
             Store::Memory(store) => store.load(id),
@@ -158,19 +163,20 @@ fn step(agent: &Agent, step: &Map, last: &Value, events: &mut Vec<Value>) -> Res
         start = Start::Resume { node, interrupt: checkpoint.interrupt };
         state = checkpoint.state.into_iter().chain(state).collect();
         config = checkpoint.config.into_iter().chain(config).collect();
-    } else if let (Method::Invoke, Some(schema)) = (method, agent.input_schema()) {
-        match schema.validate(&state) {
-            Ok(valid) => state = valid,
-            Err(details) => {
-                events.push(rejection(&details, &state));
-                return Ok(());
-            }
-        }
     }
     if let Some(Value::Int(workers)) = config.get("max_workers")
         && *workers < 1
     {
         return Err(failure("ValueError", "max_workers must be greater than 0"));
+    }
+    if start == Start::Fresh && method == Method::Invoke {
+        match agent.check_input(&state) {
+            Ok(checked) => state = checked,
+            Err(details) => {
+                events.push(rejection(&details, &state));
+                return Ok(());
+            }
+        }
     }
     let options = Options { method, start, run: 0, config: Arc::new(config) };
     let cursor = Cursor::new(Arc::clone(agent.graph()), None, State::core(Arc::new(state)), options);

@@ -18,8 +18,7 @@ use crate::checkpoint::Store;
 use crate::graph::{Action, CompileOptions, Graph, Library};
 use crate::host::{PathStep, When};
 use crate::run::Program;
-use crate::schema::extraction::check_sections;
-use crate::schema::input::InputSchema;
+use crate::schema::extraction::guiding_prompt;
 use crate::template::TemplateError;
 use crate::value::{Map, Value, text};
 
@@ -174,13 +173,15 @@ impl<'a> Loader<'a> {
     }
 
     pub(super) fn raw_parameters(&self, action: &str) -> Vec<String> {
-        let of_host = self.options.raw_parameters.get(action).cloned();
-        of_host.unwrap_or_else(|| {
-            // Whether the host or the engine will run the action is known only then.
-            let own =
-                if self.options.host_actions { &[] } else { self.options.actions.raw_parameters(action) };
-            own.iter().map(|name| (*name).to_owned()).collect()
-        })
+        match self.options.raw_parameters.get(action) {
+            Some(names) => names.clone(),
+            // Whether the host or the engine will run the action is known only when it runs; a host's action of that
+            // name expects its parameters rendered.
+            None if self.options.host_actions => Vec::new(),
+            None => {
+                self.options.actions.raw_parameters(action).iter().map(|name| (*name).to_owned()).collect()
+            }
+        }
     }
 
     pub(super) fn shared_options(&self) -> Arc<LoadOptions> {
@@ -207,12 +208,14 @@ impl<'a> Loader<'a> {
             }
         };
         self.spelling(&config, keys::AGENT);
+        self.imports(&config);
         let empty = Map::new();
         let settings = settings::section(&config, "settings", &empty);
         let settings = self.report(settings).unwrap_or(&empty);
         let mut roots = self.roots(&config, settings);
         let shell = settings::shell_providers(settings, &roots);
         let shell_providers = self.report(shell).unwrap_or_default();
+        self.extraction(&config);
         let output = config.get("output_schema").filter(|schema| schema.is_truthy());
         let output = match output {
             Some(schema) => {
@@ -222,14 +225,15 @@ impl<'a> Loader<'a> {
             None => None,
         };
         let input = self.input_schema(&config);
-        let prompt = check_sections(&config)
-            .map_err(|(section, error)| Problem::of(error.class, error.message).under(section));
+        let prompt = guiding_prompt(&config)
+            .map_err(|error| Problem::of(error.class, error.message).under("extraction_schema"));
         if let (Some(Some(prompt)), Value::Map(variables)) = (self.report(prompt), &mut roots.variables) {
             Arc::make_mut(variables).insert("extraction_prompt".into(), prompt.into());
         }
         let policy = global_policy(settings);
         self.policy = self.report(policy).unwrap_or_default();
         self.error_settings(settings);
+        self.streams(&config, settings);
         self.strict_edges = settings.get("strict_edges").is_some_and(Value::is_truthy);
         let strict = self
             .options
@@ -312,17 +316,6 @@ impl<'a> Loader<'a> {
             (None, None) => {}
         }
         roots
-    }
-
-    /// The section `input_schema`, which must be a map of fields.
-    fn input_schema(&mut self, config: &Map) -> Option<InputSchema> {
-        let schema = config.get("input_schema").filter(|schema| schema.is_truthy())?;
-        if !matches!(schema, Value::Map(_)) {
-            let problem = format!("input_schema is a map of fields, not {}", schema.type_name());
-            return self.report(Err(Problem::of("AttributeError", problem).under("input_schema")));
-        }
-        let compiled = InputSchema::from_value(schema);
-        self.report(compiled.map_err(|error| Problem::of(error.class, error.message).under("input_schema")))
     }
 
     fn error_settings(&mut self, settings: &Map) {

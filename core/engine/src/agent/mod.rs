@@ -12,6 +12,7 @@
 //! - `context`: what templates see;
 //! - `output`: the output of a run; `problem`: what is wrong with an agent.
 
+mod checks;
 mod condition;
 mod context;
 mod edge;
@@ -44,9 +45,9 @@ use crate::actions::{KeyValueStore, Registry};
 use crate::checkpoint::Store;
 use crate::graph::Graph;
 use crate::host::{Host, LogLevel};
-use crate::schema::input::InputSchema;
+use crate::schema::input::{Detail, InputSchema};
 use crate::state::State;
-use crate::value::Value;
+use crate::value::{Map, Value};
 use load::{Loader, Notes};
 use output::OutputSchema;
 use source::Source;
@@ -198,9 +199,18 @@ impl Agent {
         &self.notes.warnings
     }
 
-    /// The section `input_schema`, if there is one: what the input of a run must be like.
-    pub fn input_schema(&self) -> Option<&InputSchema> {
-        self.input.as_ref()
+    /// Whether the input of a run is checked ([`Agent::check_input`]).
+    pub fn has_input_schema(&self) -> bool {
+        self.input.is_some()
+    }
+
+    /// The state that a run begins with, from its input: what `input_schema` names, converted and with defaults; the
+    /// input as it is without such a section. The error lists all that is wrong with the input (`IV-3`, `IV-9`).
+    pub fn check_input(&self, input: &Map) -> Result<Map, Vec<Detail>> {
+        match &self.input {
+            Some(schema) => schema.validate(input),
+            None => Ok(input.clone()),
+        }
     }
 
     /// Whether runs have an output ([`Agent::output`]).

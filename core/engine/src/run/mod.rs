@@ -37,6 +37,7 @@ mod tests;
 use thiserror::Error;
 
 pub use branch::Mailbox;
+pub(crate) use branch::state_of_result;
 pub use cursor::{Cursor, Options, Scope, Start};
 pub use event::Event;
 pub use program::{Choose, Program, Request, Running, Scene, Slots, Stop, Task};

@@ -3,11 +3,6 @@
 use super::input::SchemaError;
 use crate::value::{Map, Value, repr, text};
 
-/// What an agent says about extraction: its sections `extraction_schema`, `validation_constraints`,
-/// `semantic_probes`, `validation_logging`, as they stand.
-pub const SECTIONS: [&str; 4] =
-    ["extraction_schema", "validation_constraints", "semantic_probes", "validation_logging"];
-
 /// Fields of entities and relationships.
 #[derive(Debug, Clone, Default)]
 pub struct ExtractionSchema {
@@ -198,30 +193,19 @@ pub fn rules(constraints: &Value) -> Result<String, SchemaError> {
     Ok(constraints.get("rules").filter(|rules| rules.is_truthy()).map(text).unwrap_or_default())
 }
 
-/// Checks an agent's sections about extraction (`yaml/EX-1` to `yaml/EX-4`) and gives the prompt that is to
-/// become the variable `extraction_prompt`, if one is (`yaml/EX-5`). The error names the section.
-pub fn check_sections(config: &Map) -> Result<Option<String>, (&'static str, SchemaError)> {
-    let [schema_key, constraints_key, probes_key, _] = SECTIONS;
-    let schema = match config.get(schema_key).filter(|schema| schema.is_truthy()) {
-        Some(schema) => Some(
-            ExtractionSchema::from_value(schema)
-                .map_err(|error| (schema_key, wrong(format!("Invalid extraction_schema: {error}"))))?,
-        ),
-        None => None,
+/// The prompt that is to become the variable `extraction_prompt` of an agent, if its `extraction_schema` asks for
+/// that (`yaml/EX-2`, `yaml/EX-5`).
+pub fn guiding_prompt(config: &Map) -> Result<Option<String>, SchemaError> {
+    let Some(schema) = config.get("extraction_schema").filter(|schema| schema.is_truthy()) else {
+        return Ok(None);
     };
-    let constraints = config.get(constraints_key).unwrap_or(&Value::Null);
-    let rules = rules(constraints).map_err(|error| (constraints_key, error))?;
-    let probes = config.get(probes_key).and_then(Value::as_list).unwrap_or_default();
-    for (index, probe) in probes.iter().enumerate() {
-        for field in ["for_each", "probe"] {
-            let given = probe.as_map().and_then(|probe| probe.get(field));
-            if !given.is_some_and(Value::is_truthy) {
-                let message = format!("semantic_probes[{index}] missing required '{field}' field");
-                return Err((probes_key, wrong(message)));
-            }
-        }
+    let schema = ExtractionSchema::from_value(schema)
+        .map_err(|error| wrong(format!("Invalid extraction_schema: {error}")))?;
+    if !schema.guide_extraction {
+        return Ok(None);
     }
-    Ok(schema.filter(|schema| schema.guide_extraction).map(|schema| schema.prompt(&rules, false)))
+    let rules = rules(config.get("validation_constraints").unwrap_or(&Value::Null))?;
+    Ok(Some(schema.prompt(&rules, false)))
 }
 
 #[cfg(test)]
@@ -280,29 +264,19 @@ mod tests {
         assert!(bare.ends_with("ONTOLOGY:\n\nExtract according to this schema."));
     }
 
-    /// yaml/EX-2, yaml/EX-3, yaml/EX-4, yaml/EX-5
+    /// yaml/EX-2, yaml/EX-3, yaml/EX-5
     #[test]
-    fn sections() {
-        let check = |config: &str| check_sections(loads(config).unwrap().as_map().unwrap());
-        let guided = check(&format!(r#"{{"extraction_schema": {SCHEMA}}}"#)).unwrap().unwrap();
-        assert!(guided.contains("- owns relationships require: since"));
-        assert_eq!(check(r#"{"extraction_schema": {"entities": {}}}"#), Ok(None));
-        for (config, message) in [
-            (r#"{"extraction_schema": 7}"#, "Invalid extraction_schema: a map is expected, not int"),
-            (
-                r#"{"validation_constraints": {"language": "datalog"}}"#,
-                "validation_constraints language must be 'prolog', got 'datalog'",
-            ),
-            (
-                r#"{"semantic_probes": [{"probe": "?"}]}"#,
-                "semantic_probes[0] missing required 'for_each' field",
-            ),
-            (
-                r#"{"semantic_probes": [{"for_each": "entity"}]}"#,
-                "semantic_probes[0] missing required 'probe' field",
-            ),
-        ] {
-            assert_eq!(check(config).unwrap_err().1.to_string(), message);
-        }
+    fn guiding_prompts() {
+        let guide = |config: &str| guiding_prompt(loads(config).unwrap().as_map().unwrap());
+        let guided = guide(&format!(
+            r#"{{"extraction_schema": {SCHEMA}, "validation_constraints": {{"rules": "% r"}}}}"#
+        ));
+        let guided = guided.unwrap().unwrap();
+        assert!(guided.contains("- owns relationships require: since") && guided.contains("- r"));
+        assert_eq!(guide(r#"{"extraction_schema": {"entities": {}}}"#), Ok(None));
+        let error = guide(r#"{"extraction_schema": 7}"#).unwrap_err();
+        assert_eq!(error.to_string(), "Invalid extraction_schema: a map is expected, not int");
+        let error = rules(&loads(r#"{"language": "datalog"}"#).unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "validation_constraints language must be 'prolog', got 'datalog'");
     }
 }

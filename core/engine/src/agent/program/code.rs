@@ -125,7 +125,7 @@ impl Expression {
     async fn value(&self, task: &Task, shared: &Arc<Shared>) -> Result<Value, Stop> {
         let language: Arc<str> = "python-expression".into();
         if !shared.languages.contains(&language) {
-            return Ok(self.own.render(&shared.context, &task.scene)?);
+            return Ok(self.own.render_strict(&shared.context, &task.scene)?);
         }
         let rendered = self.template.render(&shared.context, &task.scene)?;
         match rendered {
