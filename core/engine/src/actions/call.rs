@@ -29,7 +29,7 @@ pub trait Surroundings: Send + Sync {
     }
 
     /// A top-level section of the agent as it stands; `llm_settings` is what calls of language models get besides
-    /// their own parameters.
+    /// their own parameters, `secrets` what templates see under that name.
     fn section(&self, name: &str) -> Option<Value> {
         let _ = name;
         None
@@ -148,8 +148,12 @@ impl ActionCall {
 
     /// The state of the flow as a value; a live object of the host is exported.
     pub fn state(&self) -> Result<Value, Stop> {
-        let scene = &self.task.scene;
-        match (scene.state.value(), &scene.host) {
+        self.exported(self.task.scene.state.value())
+    }
+
+    /// The value, or what the live object of the host holds.
+    pub fn exported(&self, value: Value) -> Result<Value, Stop> {
+        match (value, &self.task.scene.host) {
             (Value::Host(object), Some(host)) => {
                 host.export(object.id()).map_err(|error| failure("RuntimeError", error.message))
             }

@@ -14,6 +14,7 @@ mod errors;
 mod extraction;
 pub mod files;
 pub mod json;
+mod markdown;
 mod memory;
 mod nested;
 pub mod order;
@@ -21,6 +22,7 @@ mod ratelimit;
 mod registry;
 mod retry;
 mod schema_merge;
+mod secrets;
 mod store;
 #[cfg(test)]
 mod testing;

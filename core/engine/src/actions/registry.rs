@@ -60,6 +60,8 @@ impl Registry {
         super::retry::register(&mut registry);
         super::validate::register(&mut registry);
         super::extraction::register(&mut registry);
+        super::markdown::register(&mut registry);
+        super::secrets::register(&mut registry);
         super::schema_merge::register(&mut registry);
         super::errors::register(&mut registry);
         registry

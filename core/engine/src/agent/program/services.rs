@@ -87,6 +87,7 @@ impl Surroundings for Shared {
     fn section(&self, name: &str) -> Option<Value> {
         match name {
             "llm_settings" => Some(self.context.roots().llm_settings.clone()),
+            "secrets" => Some(self.context.roots().secrets.clone()),
             name => self.context.config.get(name).cloned(),
         }
     }
