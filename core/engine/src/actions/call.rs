@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{KeyValueStore, Limiters, Memory, Registry};
+use super::{KeyValueStore, Limiters, Memory, Registry, Sessions};
 use crate::run::{Failure, Running, Stop, Task};
 use crate::value::{Map, Value};
 
@@ -18,6 +18,11 @@ pub trait Surroundings: Send + Sync {
 
     /// The agent's long-term store (`cache.*`).
     fn store(&self) -> Option<Arc<dyn KeyValueStore>> {
+        None
+    }
+
+    /// The agent's sessions, if it has any (`session.*`).
+    fn sessions(&self) -> Option<Arc<Sessions>> {
         None
     }
 
@@ -96,6 +101,8 @@ pub struct Alone {
     pub memory: Arc<Memory>,
     /// The long-term store.
     pub store: Option<Arc<dyn KeyValueStore>>,
+    /// The sessions.
+    pub sessions: Option<Arc<Sessions>>,
 }
 
 impl Surroundings for Alone {
@@ -109,6 +116,10 @@ impl Surroundings for Alone {
 
     fn store(&self) -> Option<Arc<dyn KeyValueStore>> {
         self.store.clone()
+    }
+
+    fn sessions(&self) -> Option<Arc<Sessions>> {
+        self.sessions.clone()
     }
 
     fn action(&self, task: &Task, name: &str, arguments: Arc<Map>) -> Option<Running> {

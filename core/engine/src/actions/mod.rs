@@ -23,6 +23,7 @@ mod registry;
 mod retry;
 mod schema_merge;
 mod secrets;
+mod session;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -32,6 +33,7 @@ pub use call::{ActionCall, Alone, NodeWork, Surroundings, failure};
 pub use memory::Memory;
 pub use ratelimit::{Limiter, Limiters};
 pub use registry::{CoreAction, Registry};
+pub use session::Sessions;
 pub use store::{Entry, KeyValueStore, MemoryKeyValueStore, StoreError};
 
 use crate::value::Value;

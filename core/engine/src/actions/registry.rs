@@ -62,6 +62,7 @@ impl Registry {
         super::extraction::register(&mut registry);
         super::markdown::register(&mut registry);
         super::secrets::register(&mut registry);
+        super::session::register(&mut registry);
         super::schema_merge::register(&mut registry);
         super::errors::register(&mut registry);
         registry
