@@ -42,8 +42,17 @@ fn answer(request: &Map) -> Value {
     }
     match request.get("op").and_then(Value::as_str) {
         Some("hello") => {
-            let features =
-                ["lua", "files", "bigint", "yaml-values", "jsonschema", "jmespath", "storage", "ltm"];
+            let features = [
+                "lua",
+                "files",
+                "bigint",
+                "yaml-values",
+                "jsonschema",
+                "jmespath",
+                "sessions",
+                "storage",
+                "ltm",
+            ];
             let features: Vec<Value> = features.into_iter().map(Value::from).collect();
             map! { "name" => "tea-engine", "features" => features, "env" => false, "loose_numbers" => false }
         }
@@ -178,6 +187,9 @@ fn step(agent: &Agent, step: &Map, last: &Value, events: &mut Vec<Value>) -> Res
             }
         }
     }
+    if let (Start::Fresh, Some(sessions)) = (start, agent.sessions()) {
+        state = sessions.begin(state);
+    }
     let options = Options { method, start, run: 0, config: Arc::new(config) };
     let cursor = Cursor::new(Arc::clone(agent.graph()), None, State::core(Arc::new(state)), options);
     Driver { agent, cursor, branches: VecDeque::new() }.run(events)
@@ -209,6 +221,11 @@ impl Driver<'_> {
             answer = match item {
                 Item::Done => return Ok(()),
                 Item::Event(event) => {
+                    if let (Event::Final { .. }, Some(sessions), State::Core(state)) =
+                        (&event, self.agent.sessions(), self.cursor.state())
+                    {
+                        sessions.end(&state.map());
+                    }
                     let mut value = self.cursor.event_value(&event);
                     if let (Event::Final { output: true }, Value::Map(map)) = (&event, &mut value)
                         && self.agent.has_output()

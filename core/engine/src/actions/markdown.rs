@@ -6,7 +6,7 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, T
 
 use super::{ActionCall, Registry, refused};
 use crate::run::Stop;
-use crate::value::{Map, Value, text};
+use crate::value::{Map, Value};
 
 pub(super) fn register(registry: &mut Registry) {
     registry.add_direct("markdown.parse", parse);
@@ -235,6 +235,7 @@ mod tests {
     use super::super::json::loads;
     use super::super::testing::run;
     use super::*;
+    use crate::value::text;
 
     const DOCUMENT: &str = "---\nname: N\n---\n# Title {{b}}\n\nOne *two* `three`\nfour {{a}} {{b}} {{ no }}\n\n\
         - x\n- y\n  - z\n\n> quoted\n> more\n\n```python x\nprint(1)\n```\n\n***\n\n## Sub\n\n\

@@ -2,7 +2,7 @@
 
 use super::{ActionCall, Registry};
 use crate::run::Stop;
-use crate::value::{Map, Value};
+use crate::value::Map;
 
 pub(super) fn register(registry: &mut Registry) {
     registry.add_direct("secrets.get", |call| {
@@ -34,6 +34,7 @@ mod tests {
     use super::super::testing::{End, alone, run, run_on};
     use super::super::{Limiters, Memory, Surroundings};
     use super::*;
+    use crate::value::Value;
 
     struct Safe;
 

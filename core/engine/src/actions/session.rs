@@ -230,7 +230,12 @@ mod tests {
             ("save", "{}", named, r#"{"success": true, "session_id": "s"}"#),
             ("load", "{}", named, r#"{"session_id": "s", "x": 1}"#),
             ("exists", r#"{"session_id": "t"}"#, named, r#"{"exists": false}"#),
-            ("save", r#"{"session_id": "t", "fields": ["_p", "no"]}"#, named, r#"{"success": true, "session_id": "t"}"#),
+            (
+                "save",
+                r#"{"session_id": "t", "fields": ["_p", "no"]}"#,
+                named,
+                r#"{"success": true, "session_id": "t"}"#,
+            ),
             ("load", r#"{"session_id": "t"}"#, "{}", r#"{"_p": 2}"#),
             ("delete", "{}", named, r#"{"success": true}"#),
             ("exists", "{}", named, r#"{"exists": false}"#),
@@ -252,8 +257,14 @@ mod tests {
     fn begins_and_ends() {
         let sessions = sessions(r#"{"auto_save": true, "persist_fields": "x"}"#).unwrap().unwrap();
         sessions.end(&map(r#"{"session_id": "s", "x": 1, "y": 2}"#));
-        assert_eq!(sessions.begin(map(r#"{"session_id": "s", "y": 3}"#)), map(r#"{"x": 1, "session_id": "s", "y": 3}"#));
-        assert_eq!(sessions.begin(map(r#"{"session_id": "", "y": 3}"#)), map(r#"{"session_id": "", "y": 3}"#));
+        assert_eq!(
+            sessions.begin(map(r#"{"session_id": "s", "y": 3}"#)),
+            map(r#"{"x": 1, "session_id": "s", "y": 3}"#)
+        );
+        assert_eq!(
+            sessions.begin(map(r#"{"session_id": "", "y": 3}"#)),
+            map(r#"{"session_id": "", "y": 3}"#)
+        );
         let silent = super::tests::sessions(r#"{"backend": "memory"}"#).unwrap().unwrap();
         silent.end(&map(r#"{"session_id": "s"}"#));
         assert!(silent.load("s").is_none());

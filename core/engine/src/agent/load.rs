@@ -37,6 +37,10 @@ pub(super) struct Loader<'a> {
     /// Conditions on edges to the end that are not looked at.
     pub(super) ignored_finish: usize,
     used: indexmap::IndexSet<Arc<str>>,
+    /// How many agents are around this one.
+    pub(super) level: u32,
+    /// Only to find problems: nothing is made on the disk.
+    pub(super) dry: bool,
 }
 
 /// A node of the finished graph, for [`Agent::info`].
@@ -72,6 +76,8 @@ impl<'a> Loader<'a> {
             strict_edges: false,
             ignored_finish: 0,
             used: indexmap::IndexSet::new(),
+            level: 0,
+            dry: false,
         }
     }
 
@@ -173,15 +179,13 @@ impl<'a> Loader<'a> {
     }
 
     pub(super) fn raw_parameters(&self, action: &str) -> Vec<String> {
-        match self.options.raw_parameters.get(action) {
-            Some(names) => names.clone(),
-            // Whether the host or the engine will run the action is known only when it runs; a host's action of that
-            // name expects its parameters rendered.
-            None if self.options.host_actions => Vec::new(),
-            None => {
-                self.options.actions.raw_parameters(action).iter().map(|name| (*name).to_owned()).collect()
-            }
-        }
+        let of_host = self.options.raw_parameters.get(action).cloned();
+        of_host.unwrap_or_else(|| {
+            // Whether the host or the engine will run the action is known only then.
+            let own =
+                if self.options.host_actions { &[] } else { self.options.actions.raw_parameters(action) };
+            own.iter().map(|name| (*name).to_owned()).collect()
+        })
     }
 
     pub(super) fn shared_options(&self) -> Arc<LoadOptions> {
@@ -246,6 +250,7 @@ impl<'a> Loader<'a> {
         let context =
             Arc::new(Context::new(Arc::clone(&config), self.source.base_dir.as_deref(), strict, roots));
         let graph = Arc::new(Graph::new());
+        let sessions = self.sessions(settings).map(Arc::new);
         let shared = Arc::new_cyclic(|own| Shared {
             context: Arc::clone(&context),
             actions: Arc::clone(&self.options.actions),
@@ -255,6 +260,7 @@ impl<'a> Loader<'a> {
             long_term: self.options.long_term.clone(),
             limiters: Arc::default(),
             memory: Arc::default(),
+            sessions: sessions.clone(),
             print: self.options.print.clone(),
             graph: OnceLock::from(Arc::downgrade(&graph)),
             own: own.clone(),
@@ -284,7 +290,7 @@ impl<'a> Loader<'a> {
         let (warnings, errors): (Vec<_>, Vec<_>) =
             self.problems.iter().cloned().partition(|problem| problem.severity == Severity::Warning);
         notes.warnings = warnings;
-        errors.is_empty().then(|| Agent::new(graph, context, notes, input, output))
+        errors.is_empty().then(|| Agent::new(graph, context, notes, input, output, sessions))
     }
 
     fn roots(&mut self, config: &Map, settings: &Map) -> Roots {
@@ -413,6 +419,9 @@ impl<'a> Loader<'a> {
             && let Some(directory) = &directory
         {
             store = Store::Directory(self.relative_to_work(directory));
+        }
+        if store.is_none() && interrupts && self.dry {
+            store = Store::Host;
         }
         if store.is_none() && interrupts {
             let made = tempfile::Builder::new().prefix("tea_checkpoint_").tempdir();

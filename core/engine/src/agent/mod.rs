@@ -41,7 +41,7 @@ pub use context::{Context, Roots};
 pub use merge::{DELETE_MARKER, MergeError, deep_merge, merge_all, merge_arrays_by_key};
 pub use problem::{AgentError, Place, Problem, Severity};
 
-use crate::actions::{KeyValueStore, Registry};
+use crate::actions::{KeyValueStore, Registry, Sessions};
 use crate::checkpoint::Store;
 use crate::graph::Graph;
 use crate::host::{Host, LogLevel};
@@ -52,7 +52,7 @@ use load::{Loader, Notes};
 use output::OutputSchema;
 use source::Source;
 
-/// Where the lines go that actions print (`notify`).
+/// Where the lines go that actions (`notify`) and Lua code (`print`) print.
 pub type Print = Arc<dyn Fn(&str) -> std::io::Result<()> + Send + Sync>;
 
 /// How an agent is loaded. The defaults are those of a host without languages of its own.
@@ -62,7 +62,8 @@ pub struct LoadOptions {
     pub actions: Arc<Registry>,
     /// The long-term store of actions (`cache.*`).
     pub long_term: Option<Arc<dyn KeyValueStore>>,
-    /// Where the lines go that actions print; `None`: to the standard output.
+    /// Where the lines go that are printed; `None`: those of actions to the standard output, those of Lua code to
+    /// the standard error.
     pub print: Option<Print>,
     /// The host has actions: it is asked first for every one. Default true.
     pub host_actions: bool,
@@ -127,6 +128,7 @@ pub struct Agent {
     notes: Notes,
     input: Option<InputSchema>,
     output: Option<OutputSchema>,
+    sessions: Option<Arc<Sessions>>,
 }
 
 impl Agent {
@@ -142,7 +144,8 @@ impl Agent {
         base_dir: Option<&Path>,
         options: &LoadOptions,
     ) -> Result<Agent, AgentError> {
-        Agent::load_bytes(text.as_bytes(), None, base_dir, &Arc::new(options.clone()))
+        let source = Source::parse(text.as_bytes(), None, base_dir, &options.overlays)?;
+        Agent::compile(&source, &Arc::new(options.clone()))
     }
 
     /// Takes a value that was read elsewhere.
@@ -154,17 +157,24 @@ impl Agent {
         Agent::compile(&Source::given(value, base_dir, &options.overlays), &Arc::new(options.clone()))
     }
 
-    pub(self) fn load_bytes(
+    /// An agent inside another one; `level` counts those around it.
+    fn load_inner(
         text: &[u8],
-        path: Option<&Path>,
-        base_dir: Option<&Path>,
+        path: &Path,
         options: &Arc<LoadOptions>,
+        level: u32,
     ) -> Result<Agent, AgentError> {
-        Agent::compile(&Source::parse(text, path, base_dir, &options.overlays)?, options)
+        let source = Source::parse(text, Some(path), None, &options.overlays)?;
+        let mut loader = Loader::new(options, &source);
+        loader.level = level;
+        Agent::finish(loader)
     }
 
     fn compile(source: &Source, options: &Arc<LoadOptions>) -> Result<Agent, AgentError> {
-        let mut loader = Loader::new(options, source);
+        Agent::finish(Loader::new(options, source))
+    }
+
+    fn finish(mut loader: Loader<'_>) -> Result<Agent, AgentError> {
         match loader.agent() {
             Some(agent) => Ok(agent),
             None => {
@@ -180,8 +190,9 @@ impl Agent {
         notes: Notes,
         input: Option<InputSchema>,
         output: Option<OutputSchema>,
+        sessions: Option<Arc<Sessions>>,
     ) -> Self {
-        Agent { graph, context, notes, input, output }
+        Agent { graph, context, notes, input, output, sessions }
     }
 
     /// The graph, ready to run; all programs and conditions are in its library.
@@ -211,6 +222,17 @@ impl Agent {
             Some(schema) => schema.validate(input),
             None => Ok(input.clone()),
         }
+    }
+
+    /// The section `input_schema`, if there is one: what the input of a run must be like.
+    pub fn input_schema(&self) -> Option<&InputSchema> {
+        self.input.as_ref()
+    }
+
+    /// The sessions of the agent, if `settings.session` gives it any: a run begins with [`Sessions::begin`] of its
+    /// input, and ends, where it reaches its end, with [`Sessions::end`] of its state (`actions/SS-17`).
+    pub fn sessions(&self) -> Option<&Arc<Sessions>> {
+        self.sessions.as_ref()
     }
 
     /// Whether runs have an output ([`Agent::output`]).
@@ -258,6 +280,7 @@ pub fn validate_text(text: &str, base_dir: Option<&Path>, options: &LoadOptions)
 fn check(source: &Source, options: &LoadOptions) -> Vec<Problem> {
     let options = Arc::new(options.clone());
     let mut loader = Loader::new(&options, source);
+    loader.dry = true;
     loader.agent();
     loader.problems
 }
