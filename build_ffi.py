@@ -29,9 +29,7 @@ def declarations(header: str) -> str:
     header = re.sub(r"#ifdef __cplusplus.*?#endif[^\n]*", "", header, flags=re.DOTALL)
     lines = []
     for line in header.splitlines():
-        if re.fullmatch(r"#define \w+ \d+", line):
-            lines.append(line)
-        elif not line.startswith("#"):
+        if not line.startswith("#") or re.fullmatch(r"#define \w+ \d+", line):
             lines.append(line)
     return "\n".join(lines)
 
@@ -44,7 +42,8 @@ if sys.platform == "darwin":
 elif sys.platform == "win32":
     link_args = []
 else:
-    link_args = ["-Wl,-rpath,$ORIGIN"]
+    # Debug information would carry paths of the machine that built it.
+    link_args = ["-Wl,-rpath,$ORIGIN", "-Wl,--strip-debug"]
 ffi.set_source(
     "the_edge_agent._native._tea",
     '#include "tea.h"',

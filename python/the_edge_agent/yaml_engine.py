@@ -11,4 +11,6 @@ class YAMLEngine:
     """Not available yet: making one raises NotImplementedError."""
 
     def __init__(self, *_arguments: Any, **_options: Any) -> None:
-        raise NotImplementedError("YAMLEngine is not part of this release yet; build the agent with StateGraph")
+        raise NotImplementedError(
+            "YAMLEngine is not part of this release yet; build the agent with StateGraph"
+        )

@@ -128,9 +128,9 @@ class DuckDBVSSIndex(VectorIndex):
     ) -> Result:
         """Find the nearest vectors whose similarity is at least ``threshold``.
 
-        ``filters`` ask for equality of columns; a list means any of its values; for a column that holds lists,
-        a value must be in the list. A column that does not exist matches nothing. ``config`` overrides ``top_k``
-        and ``threshold``.
+        ``filters`` ask for equality of columns; a list means any of its values; for a column that holds
+        lists, a value must be in the list. A column that does not exist matches nothing. ``config`` overrides
+        ``top_k`` and ``threshold``.
         """
         checked = self.validate_embedding(embedding)
         if not checked["valid"]:
@@ -178,11 +178,14 @@ class DuckDBVSSIndex(VectorIndex):
                 parameters.append(texts)
         parameters.append(top_k)
         columns = "".join(f", {_quoted('m_' + c)}" for c in self._columns)
+        # A zero vector has no direction: its similarity is 0 here, whatever this DuckDB version makes of it.
+        wanted = f"CAST(? AS FLOAT[{self._dimensions}])"
         found: list[Any] = conn.execute(
-            f"SELECT id, content, score{columns} FROM (SELECT *, coalesce(array_cosine_similarity("
-            f"embedding, CAST(? AS FLOAT[{self._dimensions}])), 0.0) AS score FROM {TABLE})"
+            f"SELECT id, content, score{columns} FROM (SELECT *, CASE"
+            f" WHEN array_inner_product(embedding, embedding) = 0 OR array_inner_product({wanted}, {wanted}) = 0"
+            f" THEN 0.0 ELSE array_cosine_similarity(embedding, {wanted}) END AS score FROM {TABLE})"
             f" WHERE {' AND '.join(conditions)} ORDER BY score DESC, id LIMIT ?",
-            parameters,
+            [vector, vector, *parameters],
         ).fetchall()
         return found
 
