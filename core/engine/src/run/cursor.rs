@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::branch::{Mailbox, Pending};
 use super::event::Event;
-use super::program::{Process, Scene, Stop, Turn};
+use super::program::{Process, Scene, Slots, Stop, Turn};
 use super::{
     Answer, BranchError, Calls, Failure, Item, Live, Method, RaiseError, Response, RunError, StepError,
 };
@@ -136,6 +136,11 @@ pub struct Cursor {
     pub(super) at_join: bool,
     pub(super) pending: Pending,
     process: Option<Process>,
+    /// The state of the request that the host is answering, if it is not the flow's own.
+    lent: Option<State>,
+    /// What the present node returned.
+    update: Value,
+    slots: Arc<Slots>,
     runs: bool,
     /// The last run of calls that was asked for.
     calls: Option<Arc<Calls>>,
@@ -195,6 +200,9 @@ impl Cursor {
             at_join: false,
             pending: Pending::default(),
             process: None,
+            lent: None,
+            update: Value::Null,
+            slots: Arc::default(),
             runs: false,
             calls: None,
             outcome: None,
@@ -210,9 +218,14 @@ impl Cursor {
         self.method
     }
 
-    /// The state as it is now.
+    /// The state as it is now. While a request of a program is open: the state that the request is about.
     pub fn state(&self) -> &State {
-        &self.state
+        self.lent.as_ref().unwrap_or(&self.state)
+    }
+
+    /// The state that the open request is about, if it is not the flow's own: that of steps or of a loop.
+    pub fn lent_state(&self) -> Option<&State> {
+        self.lent.as_ref()
     }
 
     /// The configuration of the run.
@@ -302,6 +315,7 @@ impl Cursor {
                 Phase::Poll => self.poll()?,
                 Phase::AwaitRequest => {
                     let given = std::mem::replace(&mut answer, Answer::Done);
+                    self.lent = None;
                     if let Some(process) = &self.process {
                         process.answer(given);
                     }
@@ -457,6 +471,7 @@ impl Cursor {
 
     pub(super) fn call(&mut self) -> Result<Option<Item>, StepError> {
         self.refresh();
+        self.update = Value::Null;
         let Some(node) = self.topology.get(self.node) else {
             return Ok(Some(self.unknown_node()));
         };
@@ -584,6 +599,8 @@ impl Cursor {
             state: self.state.clone(),
             config: Arc::clone(&self.config),
             host: self.host.clone(),
+            update: self.update.clone(),
+            slots: Arc::clone(&self.slots),
         }
     }
 
@@ -593,7 +610,8 @@ impl Cursor {
             return Ok(None);
         };
         let result = match process.poll() {
-            Turn::Asked(request) => {
+            Turn::Asked(request, state) => {
+                self.lent = state;
                 self.phase = Phase::AwaitRequest;
                 return Ok(Some(Item::Request { node: self.node, request }));
             }
@@ -611,7 +629,10 @@ impl Cursor {
     fn take_result(&mut self, answer: Answer) -> Result<Option<Item>, StepError> {
         match answer {
             Answer::Done => {}
-            Answer::Result(value) => self.state.merge(value)?,
+            Answer::Result(value) => {
+                self.update = value.clone();
+                self.state.merge(value)?;
+            }
             Answer::Failed(failure) => return Ok(Some(self.node_failed(failure))),
             Answer::Respond(response) => return Ok(Some(self.respond(response))),
             other => return Err(wrong(&other, "the result of the node")),

@@ -1,0 +1,25 @@
+//! Actions: the named functions that nodes of an agent use (`uses: json.parse`).
+//!
+//! The [`Registry`] maps names to the actions that the engine does itself. An action gets its arguments rendered,
+//! by name, and answers with a value; what it needs beyond that it asks of the [`Surroundings`].
+
+mod call;
+pub mod json;
+pub mod order;
+mod ratelimit;
+mod registry;
+mod store;
+#[cfg(test)]
+mod testing;
+
+pub use call::{ActionCall, Alone, NodeWork, Surroundings, failure};
+pub use ratelimit::{Limiter, Limiters};
+pub use registry::{CoreAction, Registry};
+pub use store::{Entry, KeyValueStore, MemoryKeyValueStore, StoreError};
+
+use crate::value::Value;
+
+/// The result of an action that could not do its work: `success`, `error`, `error_type`.
+fn refused(error: impl Into<String>, error_type: &str) -> Value {
+    crate::map! { "success" => false, "error" => error.into(), "error_type" => error_type }
+}
