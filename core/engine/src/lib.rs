@@ -6,12 +6,11 @@
 //! - [`state`]: where the state of a run lives;
 //! - [`graph`]: nodes, edges, settings;
 //! - [`run`]: the step machine that a host pulls;
-//! - [`checkpoint`]: what is kept of a run at an interrupt.
+//! - [`checkpoint`]: what is kept of a run at an interrupt;
 //! - [`yaml`]: how agent files are read.
 //! - [`template`]: templates and conditions of agents.
 //! - [`actions`]: what nodes of agents can use by name.
 //! - [`schema`]: checks of a run's input, shapes of its output.
-//! - [`actions`]: what nodes of agents can use by name;
 //! - [`agent`]: agent files compiled to graphs.
 #![forbid(unsafe_code)]
 

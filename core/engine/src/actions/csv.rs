@@ -221,7 +221,7 @@ fn write_row(out: &mut String, fields: &[Value], delimiter: char) -> Result<(), 
             out.push(delimiter);
         }
         let shown = if matches!(field, Value::Null) { String::new() } else { text(field) };
-        let quoted = shown.contains(|c| c == delimiter || matches!(c, '"' | '\r' | '\n'));
+        let quoted = shown.contains([delimiter, '"', '\r', '\n']);
         if quoted || (shown.is_empty() && fields.len() == 1) {
             out.push('"');
             out.push_str(&shown.replace('"', "\"\""));
@@ -256,7 +256,10 @@ mod tests {
     fn with_header() {
         for (text, result) in [
             ("a,b\n1,x\r\n2,y\r", r#"[{"a":"1","b":"x"},{"a":"2","b":"y"}] ["a","b"] 2"#),
-            ("a,b\n1\n1,2,3\n\n", r#"[{"a":"1","b":null},{"a":"1","b":"2"},{"a":null,"b":null}] ["a","b"] 3"#),
+            (
+                "a,b\n1\n1,2,3\n\n",
+                r#"[{"a":"1","b":null},{"a":"1","b":"2"},{"a":null,"b":null}] ["a","b"] 3"#,
+            ),
             ("a,a\n1,2", r#"[{"a":"2"}] ["a","a"] 1"#),
             ("a", r#"[] ["a"] 0"#),
             ("", "[] null 0"),
@@ -286,7 +289,10 @@ mod tests {
         let error = |arguments: Value| json(&run("csv.parse", arguments));
         assert!(error(crate::map! {}).contains("Either 'text' or 'path' must be provided"));
         assert!(error(crate::map! { "text" => "", "path" => "x" }).contains("not both"));
-        assert!(error(crate::map! { "path" => "/no/such.csv" }).contains(r#""File not found: /no/such.csv","error_type":"io""#));
+        assert!(
+            error(crate::map! { "path" => "/no/such.csv" })
+                .contains(r#""File not found: /no/such.csv","error_type":"io""#)
+        );
         assert!(error(crate::map! { "text" => "a", "delimiter" => "ab" }).contains("Unexpected error: "));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
@@ -306,13 +312,17 @@ mod tests {
             let map = result.as_map().unwrap();
             map.get("text").or_else(|| map.get("error")).map(text).unwrap()
         };
-        let mixed = row(vec![Value::Bool(true), Value::Float(1.5), Value::Null, "a\"b,c".into(), one(1.into())]);
+        let mixed =
+            row(vec![Value::Bool(true), Value::Float(1.5), Value::Null, "a\"b,c".into(), one(1.into())]);
         assert_eq!(write(crate::map! { "data" => one(mixed) }), "True,1.5,,\"a\"\"b,c\",[1]\r\n");
         assert_eq!(write(crate::map! { "data" => one(row(vec!["".into()])) }), "\"\"\r\n");
         let map = crate::map! { "a" => 1, "b" => 2 };
         assert_eq!(write(crate::map! { "data" => one(map.clone()) }), "a,b\r\n1,2\r\n");
         let headers = row(vec!["b".into(), "c".into(), "a".into()]);
-        assert_eq!(write(crate::map! { "data" => one(map), "headers" => headers.clone() }), "b,c,a\r\n2,,1\r\n");
+        assert_eq!(
+            write(crate::map! { "data" => one(map), "headers" => headers.clone() }),
+            "b,c,a\r\n2,,1\r\n"
+        );
         let extra = crate::map! { "data" => one(crate::map! { "z" => 1 }), "headers" => headers.clone() };
         assert_eq!(write(extra), "CSV serialization error: dict contains fields not in fieldnames: 'z'");
         assert_eq!(write(crate::map! { "data" => row(vec![]), "headers" => headers }), "");

@@ -218,8 +218,16 @@ mod tests {
     #[test]
     fn merging() {
         for (arguments, result, count) in [
-            (r#"{"sources": [{"a": {"x": 1, "l": [1]}}, null, {"a": {"y": 2, "l": [2]}}]}"#, r#"{"a": {"x": 1, "l": [2], "y": 2}}"#, 3),
-            (r#"{"sources": [{"a": {"x": 1}, "b": 1}, {"a": {"y": 2}}], "strategy": "shallow"}"#, r#"{"a": {"y": 2}, "b": 1}"#, 2),
+            (
+                r#"{"sources": [{"a": {"x": 1, "l": [1]}}, null, {"a": {"y": 2, "l": [2]}}]}"#,
+                r#"{"a": {"x": 1, "l": [2], "y": 2}}"#,
+                3,
+            ),
+            (
+                r#"{"sources": [{"a": {"x": 1}, "b": 1}, {"a": {"y": 2}}], "strategy": "shallow"}"#,
+                r#"{"a": {"y": 2}, "b": 1}"#,
+                2,
+            ),
             (r#"{"sources": [{"a": 1}, {"b": 2}, null], "strategy": "replace"}"#, r#"{"b": 2}"#, 3),
             (r#"{"sources": [null], "strategy": "replace"}"#, "{}", 1),
             (r#"{"sources": [], "strategy": "nope"}"#, "{}", 0),
@@ -230,7 +238,10 @@ mod tests {
         }
         assert_eq!(error("data.merge", r#"{"sources": null}"#), "Sources is required");
         assert_eq!(error("data.merge", r#"{"sources": {}}"#), "Sources must be a list");
-        assert_eq!(error("data.merge", r#"{"sources": [{}, 1]}"#), "All sources must be dictionaries, got int");
+        assert_eq!(
+            error("data.merge", r#"{"sources": [{}, 1]}"#),
+            "All sources must be dictionaries, got int"
+        );
         assert_eq!(
             error("data.merge", r#"{"sources": [{}], "strategy": "x"}"#),
             "Unknown strategy: x. Use 'shallow', 'deep', or 'replace'"
@@ -279,7 +290,10 @@ mod tests {
         assert_eq!(error("data.filter", r#"{"data": [], "predicate": null}"#), "Predicate is required");
         assert_eq!(call("data.filter", r#"{"data": [], "predicate": 7}"#)["success"], Value::Bool(true));
         assert!(error("data.filter", r#"{"data": [1], "predicate": 7}"#).starts_with("Filter error: "));
-        assert!(error("data.filter", r#"{"data": [{}], "predicate": {"field": 1}}"#).starts_with("Filter error: "));
+        assert!(
+            error("data.filter", r#"{"data": [{}], "predicate": {"field": 1}}"#)
+                .starts_with("Filter error: ")
+        );
     }
 
     /// actions/DA-1, actions/DA-2, actions/DA-4
@@ -295,6 +309,9 @@ mod tests {
         let none = call("data.validate", r#"{"data": null, "schema": null}"#);
         assert_eq!(none["errors"], loads(r#"[{"path": "", "message": "Data is None"}]"#).unwrap());
         assert_eq!(error("data.validate", r#"{"data": 1, "schema": null}"#), "Schema is required");
-        assert!(error("data.validate", r#"{"data": 1, "schema": {"type": "strin"}}"#).starts_with("Validation error: "));
+        assert!(
+            error("data.validate", r#"{"data": 1, "schema": {"type": "strin"}}"#)
+                .starts_with("Validation error: ")
+        );
     }
 }

@@ -48,6 +48,18 @@ impl Registry {
     pub fn core() -> Self {
         let mut registry = Registry::new();
         super::json::register(&mut registry);
+        super::csv::register(&mut registry);
+        super::data::register(&mut registry);
+        super::files::register(&mut registry);
+        super::files::storage::register(&mut registry);
+        super::basic::register(&mut registry);
+        super::checkpoint::register(&mut registry);
+        super::cache::register(&mut registry);
+        super::ratelimit::register(&mut registry);
+        super::retry::register(&mut registry);
+        super::validate::register(&mut registry);
+        super::schema_merge::register(&mut registry);
+        super::errors::register(&mut registry);
         registry
     }
 

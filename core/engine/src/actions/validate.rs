@@ -80,7 +80,10 @@ mod tests {
     #[test]
     fn inputs() {
         for (arguments, wanted) in [
-            (r#"{"data": {"n": "5"}, "schema": {"n": {"type": "int"}}}"#, r#"{"valid": true, "data": {"n": 5}}"#),
+            (
+                r#"{"data": {"n": "5"}, "schema": {"n": {"type": "int"}}}"#,
+                r#"{"valid": true, "data": {"n": 5}}"#,
+            ),
             (
                 r#"{"data": {}, "schema": {"n": {"type": "int", "required": true}}}"#,
                 r#"{"valid": false, "errors": [{"field": "n", "error": "required", "message": "Field 'n' is required"}]}"#,
@@ -94,7 +97,11 @@ mod tests {
                 r#"{"valid": false, "errors": [{"field": "__schema__", "error": "invalid_schema", "message": "Schema parsing error: Input must be a mapping, got list"}]}"#,
             ),
         ] {
-            assert_eq!(run("validate.input", loads(arguments).unwrap()), loads(wanted).unwrap(), "{arguments}");
+            assert_eq!(
+                run("validate.input", loads(arguments).unwrap()),
+                loads(wanted).unwrap(),
+                "{arguments}"
+            );
         }
         let state = crate::map! { "n" => "7" }.as_map().unwrap().clone();
         let arguments = loads(r#"{"schema": {"n": {"type": "int"}}}"#).unwrap();
@@ -108,7 +115,8 @@ mod tests {
     #[test]
     fn raised_errors() {
         let raised = |schema: &str| {
-            let arguments = format!(r#"{{"data": {{"n": "x"}}, "schema": {schema}, "raise_on_error": true}}"#);
+            let arguments =
+                format!(r#"{{"data": {{"n": "x"}}, "schema": {schema}, "raise_on_error": true}}"#);
             failed("validate.input", loads(&arguments).unwrap())
         };
         assert_eq!(raised(r#"{"n": {"type": "int"}}"#), "ValidationError: Validation failed: 1 error(s)");

@@ -134,13 +134,22 @@ impl Kind {
 }
 
 impl Field {
-    fn compile(config: &Value, complaint: impl Fn() -> String) -> Result<Field, SchemaError> {
+    fn compile(config: &Value, complaint: &dyn Fn() -> String) -> Result<Field, SchemaError> {
         let Value::Map(config) = config else {
             return Err(value_error(format!("{}: must be dict or InputSchemaField", complaint())));
         };
         const MEMBERS: [&str; 11] = [
-            "type", "required", "default", "min_length", "max_length", "pattern", "min", "max", "choices",
-            "properties", "items",
+            "type",
+            "required",
+            "default",
+            "min_length",
+            "max_length",
+            "pattern",
+            "min",
+            "max",
+            "choices",
+            "properties",
+            "items",
         ];
         let unknown = config.keys().find(|key| !key.as_str().is_some_and(|key| MEMBERS.contains(&key)));
         if let Some(unknown) = unknown {
@@ -152,7 +161,8 @@ impl Field {
         }
         let member = |name: &str| config.get(name).cloned().unwrap_or_default();
         let Some(kind) = config.get("type") else {
-            let message = "InputSchemaField.__init__() missing 1 required positional argument: 'type'".to_owned();
+            let message =
+                "InputSchemaField.__init__() missing 1 required positional argument: 'type'".to_owned();
             return Err(SchemaError { class: "TypeError", message });
         };
         let known = KINDS.iter().find(|(name, _)| kind.as_str() == Some(name));
@@ -174,7 +184,7 @@ impl Field {
         };
         let items = match member("items") {
             Value::Null => None,
-            items => Some(Box::new(Field::compile(&items, || "Invalid items config".to_owned())?)),
+            items => Some(Box::new(Field::compile(&items, &|| "Invalid items config".to_owned())?)),
         };
         let pattern = member("pattern");
         let compiled = match &pattern {
@@ -202,7 +212,7 @@ impl Field {
 fn compile_all(config: &Map, what: &str) -> Result<Vec<(Key, Field)>, SchemaError> {
     let compile = |(name, field): (&Key, &Value)| {
         let complaint = || format!("Invalid {what} config for '{}'", text(name.value()));
-        Ok((name.clone(), Field::compile(field, complaint)?))
+        Ok((name.clone(), Field::compile(field, &complaint)?))
     };
     config.iter().map(compile).collect()
 }
@@ -381,7 +391,11 @@ mod tests {
                 r#"{"a": {"z": 2, "b": "3"}}"#,
                 r#"{"a":{"b":3,"z":2}}"#,
             ),
-            (r#"{"a": {"type": "list", "items": {"type": "int"}}}"#, r#"{"a": ["1", null]}"#, r#"{"a":[1,null]}"#),
+            (
+                r#"{"a": {"type": "list", "items": {"type": "int"}}}"#,
+                r#"{"a": ["1", null]}"#,
+                r#"{"a":[1,null]}"#,
+            ),
         ] {
             assert_eq!(checked(config, data), wanted, "{config} {data}");
         }
@@ -424,7 +438,10 @@ mod tests {
             assert_eq!(checked(config, data), wanted, "{config} {data}");
         }
         let bad = checked(r#"{"a": {"type": "str", "pattern": "("}}"#, r#"{"a": "x"}"#);
-        assert!(bad.contains("Invalid regex pattern for 'a': ") && bad.contains(r#""constraint":"(""#), "{bad}");
+        assert!(
+            bad.contains("Invalid regex pattern for 'a': ") && bad.contains(r#""constraint":"(""#),
+            "{bad}"
+        );
         assert!(!bad.contains("value"), "{bad}");
     }
 

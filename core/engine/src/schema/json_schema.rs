@@ -167,7 +167,8 @@ impl<'s> Checker<'s> {
                 Value::List(items) => step.parse::<usize>().ok().and_then(|index| items.get(index)),
                 _ => None,
             };
-            target = next.ok_or_else(|| format!("Unresolvable JSON pointer: {}", repr(&pointer[1..].into())))?;
+            target =
+                next.ok_or_else(|| format!("Unresolvable JSON pointer: {}", repr(&pointer[1..].into())))?;
         }
         if !pointer.is_empty() && !pointer.starts_with('/') {
             return Err(format!("Unresolvable: {}", text(reference)));
@@ -177,17 +178,26 @@ impl<'s> Checker<'s> {
 
     fn found_in(&mut self, pattern: &str, subject: &str) -> Result<bool, String> {
         if !self.patterns.contains_key(pattern) {
-            let compiled =
-                Pattern::compile(pattern).map_err(|error| format!("the pattern {pattern} is wrong: {error}"))?;
+            let compiled = Pattern::compile(pattern)
+                .map_err(|error| format!("the pattern {pattern} is wrong: {error}"))?;
             self.patterns.insert(pattern.to_owned(), compiled);
         }
         match self.patterns.get(pattern) {
-            Some(compiled) => compiled.search(subject).map_err(|error| format!("the pattern {pattern}: {error}")),
+            Some(compiled) => {
+                compiled.search(subject).map_err(|error| format!("the pattern {pattern}: {error}"))
+            }
             None => Ok(false),
         }
     }
 
-    fn keyword(&mut self, keyword: &str, value: &'s Value, data: &Value, schema: &'s Map, depth: usize) -> Checked {
+    fn keyword(
+        &mut self,
+        keyword: &str,
+        value: &'s Value,
+        data: &Value,
+        schema: &'s Map,
+        depth: usize,
+    ) -> Checked {
         match keyword {
             "type" => {
                 let names = match value {
@@ -225,7 +235,11 @@ impl<'s> Checker<'s> {
                     self.report(format!("{} does not match {}", repr(data), repr(value)));
                 }
             }
-            "properties" | "patternProperties" | "additionalProperties" | "propertyNames" | "required"
+            "properties"
+            | "patternProperties"
+            | "additionalProperties"
+            | "propertyNames"
+            | "required"
             | "dependencies" => {
                 if let Value::Map(data) = data {
                     return self.object(keyword, value, data, schema, depth);
@@ -336,7 +350,14 @@ impl<'s> Checker<'s> {
         self.report(format!("{} {problem}", repr(data)));
     }
 
-    fn object(&mut self, keyword: &str, value: &'s Value, data: &Map, schema: &'s Map, depth: usize) -> Checked {
+    fn object(
+        &mut self,
+        keyword: &str,
+        value: &'s Value,
+        data: &Map,
+        schema: &'s Map,
+        depth: usize,
+    ) -> Checked {
         match (keyword, value) {
             ("properties", Value::Map(properties)) => {
                 for (name, part) in properties.iter() {
@@ -348,7 +369,9 @@ impl<'s> Checker<'s> {
             ("patternProperties", Value::Map(patterns)) => {
                 for (pattern, part) in patterns.iter() {
                     for (name, item) in data {
-                        let (Some(pattern), Some(subject)) = (pattern.as_str(), name.as_str()) else { continue };
+                        let (Some(pattern), Some(subject)) = (pattern.as_str(), name.as_str()) else {
+                            continue;
+                        };
                         if self.found_in(pattern, subject)? {
                             self.below(name.value().clone(), item, part, depth)?;
                         }
@@ -384,7 +407,13 @@ impl<'s> Checker<'s> {
         Ok(())
     }
 
-    fn additional_properties(&mut self, value: &'s Value, data: &Map, schema: &'s Map, depth: usize) -> Checked {
+    fn additional_properties(
+        &mut self,
+        value: &'s Value,
+        data: &Map,
+        schema: &'s Map,
+        depth: usize,
+    ) -> Checked {
         let properties = schema.get("properties").and_then(Value::as_map);
         let patterns = schema.get("patternProperties").and_then(Value::as_map);
         let mut extras: Vec<&Key> = Vec::new();
@@ -418,10 +447,8 @@ impl<'s> Checker<'s> {
                         patterns.join(", ")
                     ));
                 }
-                None => self.report(format!(
-                    "Additional properties are not allowed ({} unexpected)",
-                    listed(&shown)
-                )),
+                None => self
+                    .report(format!("Additional properties are not allowed ({} unexpected)", listed(&shown))),
             }
         }
         Ok(())
@@ -565,14 +592,33 @@ mod tests {
     /// actions/DA-2, actions/DA-3, actions/DA-4: messages and order of the Python package `jsonschema` 4.26
     #[test]
     fn keywords() {
-        for (data, schema, wanted) in [
+        let cases: &[(&str, &str, &[&str])] = &[
             (r#""x""#, r#"{"type": "integer"}"#, &[r#": 'x' is not of type 'integer'"#]),
             (r#"true"#, r#"{"type": ["integer", "null"]}"#, &[r#": True is not of type 'integer', 'null'"#]),
             (r#"1.0"#, r#"{"type": "integer"}"#, &[]),
-            (r#"{"z": 1, "a": 1}"#, r#"{"required": ["r"], "properties": {"a": {}}, "additionalProperties": false}"#, &[r#": 'r' is a required property"#, r#": Additional properties are not allowed ('z' was unexpected)"#]),
-            (r#"{"y": 1, "z": 1}"#, r#"{"additionalProperties": false}"#, &[r#": Additional properties are not allowed ('y', 'z' were unexpected)"#]),
-            (r#"{"z": 1, "x1": 2}"#, r#"{"patternProperties": {"^x": {"type": "string"}}, "additionalProperties": false}"#, &[r#"x1: 2 is not of type 'string'"#, r#": 'z' does not match any of the regexes: '^x'"#]),
-            (r#"{"z": "s"}"#, r#"{"additionalProperties": {"type": "integer"}}"#, &[r#"z: 's' is not of type 'integer'"#]),
+            (
+                r#"{"z": 1, "a": 1}"#,
+                r#"{"required": ["r"], "properties": {"a": {}}, "additionalProperties": false}"#,
+                &[
+                    r#": 'r' is a required property"#,
+                    r#": Additional properties are not allowed ('z' was unexpected)"#,
+                ],
+            ),
+            (
+                r#"{"y": 1, "z": 1}"#,
+                r#"{"additionalProperties": false}"#,
+                &[r#": Additional properties are not allowed ('y', 'z' were unexpected)"#],
+            ),
+            (
+                r#"{"z": 1, "x1": 2}"#,
+                r#"{"patternProperties": {"^x": {"type": "string"}}, "additionalProperties": false}"#,
+                &[r#"x1: 2 is not of type 'string'"#, r#": 'z' does not match any of the regexes: '^x'"#],
+            ),
+            (
+                r#"{"z": "s"}"#,
+                r#"{"additionalProperties": {"type": "integer"}}"#,
+                &[r#"z: 's' is not of type 'integer'"#],
+            ),
             (r#"5"#, r#"{"enum": [1, 2]}"#, &[r#": 5 is not one of [1, 2]"#]),
             (r#"true"#, r#"{"enum": [1]}"#, &[r#": True is not one of [1]"#]),
             (r#"[1]"#, r#"{"const": [1.0]}"#, &[]),
@@ -595,30 +641,93 @@ mod tests {
             (r#"7.5"#, r#"{"multipleOf": 2.5}"#, &[]),
             (r#""x""#, r#"{"pattern": "^a"}"#, &[r#": 'x' does not match '^a'"#]),
             (r#""ba""#, r#"{"pattern": "a$"}"#, &[]),
-            (r#"[1, "a", "b"]"#, r#"{"items": {"type": "integer"}}"#, &[r#"1: 'a' is not of type 'integer'"#, r#"2: 'b' is not of type 'integer'"#]),
-            (r#"[1, 2, 3]"#, r#"{"items": [{"type": "string"}], "additionalItems": false}"#, &[r#"0: 1 is not of type 'string'"#, r#": Additional items are not allowed (2, 3 were unexpected)"#]),
-            (r#"[1, "x"]"#, r#"{"items": [true], "additionalItems": {"type": "integer"}}"#, &[r#"1: 'x' is not of type 'integer'"#]),
-            (r#"[1, 2]"#, r#"{"contains": {"type": "string"}}"#, &[r#": None of [1, 2] are valid under the given schema"#]),
+            (
+                r#"[1, "a", "b"]"#,
+                r#"{"items": {"type": "integer"}}"#,
+                &[r#"1: 'a' is not of type 'integer'"#, r#"2: 'b' is not of type 'integer'"#],
+            ),
+            (
+                r#"[1, 2, 3]"#,
+                r#"{"items": [{"type": "string"}], "additionalItems": false}"#,
+                &[
+                    r#"0: 1 is not of type 'string'"#,
+                    r#": Additional items are not allowed (2, 3 were unexpected)"#,
+                ],
+            ),
+            (
+                r#"[1, "x"]"#,
+                r#"{"items": [true], "additionalItems": {"type": "integer"}}"#,
+                &[r#"1: 'x' is not of type 'integer'"#],
+            ),
+            (
+                r#"[1, 2]"#,
+                r#"{"contains": {"type": "string"}}"#,
+                &[r#": None of [1, 2] are valid under the given schema"#],
+            ),
             (r#"[1, 1.0]"#, r#"{"uniqueItems": true}"#, &[r#": [1, 1.0] has non-unique elements"#]),
             (r#"[1, true]"#, r#"{"uniqueItems": true}"#, &[]),
             (r#"{"ab": 1}"#, r#"{"propertyNames": {"maxLength": 1}}"#, &[r#": 'ab' is too long"#]),
-            (r#"{"a": 1}"#, r#"{"dependencies": {"a": ["b"], "c": ["d"]}}"#, &[r#": 'b' is a dependency of 'a'"#]),
-            (r#"{"a": 1}"#, r#"{"dependencies": {"a": {"required": ["q"]}}}"#, &[r#": 'q' is a required property"#]),
-            (r#"1"#, r#"{"allOf": [{"type": "string"}, {"minimum": 3}]}"#, &[r#": 1 is not of type 'string'"#, r#": 1 is less than the minimum of 3"#]),
-            (r#"1"#, r#"{"anyOf": [{"type": "string"}, {"minimum": 3}]}"#, &[r#": 1 is not valid under any of the given schemas"#]),
-            (r#"1"#, r#"{"oneOf": [{"type": "string"}, {"minimum": 3}]}"#, &[r#": 1 is not valid under any of the given schemas"#]),
-            (r#"5"#, r#"{"oneOf": [{"minimum": 1}, {"minimum": 3}, {"maximum": 9}]}"#, &[r#": 5 is valid under each of {'minimum': 3}, {'maximum': 9}, {'minimum': 1}"#]),
-            (r#"1"#, r#"{"not": {"type": "integer"}}"#, &[r#": 1 should not be valid under {'type': 'integer'}"#]),
-            (r#"1"#, r#"{"if": {"type": "integer"}, "then": {"minimum": 3}, "else": {"minLength": 9}}"#, &[r#": 1 is less than the minimum of 3"#]),
-            (r#""a""#, r#"{"if": {"type": "integer"}, "then": {"minimum": 3}, "else": {"minLength": 9}}"#, &[r#": 'a' is too short"#]),
-            (r#"{"a": {"b": [1]}}"#, r##"{"definitions": {"s~/": {"type": "string"}}, "properties": {"a": {"properties": {"b": {"items": {"$ref": "#/definitions/s~0~1", "type": "null"}}}}}}"##, &[r#"a.b.0: 1 is not of type 'string'"#]),
-            (r#"{"c": {"c": 1}}"#, r##"{"properties": {"c": {"$ref": "#"}}, "type": "object"}"##, &[r#"c.c: 1 is not of type 'object'"#]),
+            (
+                r#"{"a": 1}"#,
+                r#"{"dependencies": {"a": ["b"], "c": ["d"]}}"#,
+                &[r#": 'b' is a dependency of 'a'"#],
+            ),
+            (
+                r#"{"a": 1}"#,
+                r#"{"dependencies": {"a": {"required": ["q"]}}}"#,
+                &[r#": 'q' is a required property"#],
+            ),
+            (
+                r#"1"#,
+                r#"{"allOf": [{"type": "string"}, {"minimum": 3}]}"#,
+                &[r#": 1 is not of type 'string'"#, r#": 1 is less than the minimum of 3"#],
+            ),
+            (
+                r#"1"#,
+                r#"{"anyOf": [{"type": "string"}, {"minimum": 3}]}"#,
+                &[r#": 1 is not valid under any of the given schemas"#],
+            ),
+            (
+                r#"1"#,
+                r#"{"oneOf": [{"type": "string"}, {"minimum": 3}]}"#,
+                &[r#": 1 is not valid under any of the given schemas"#],
+            ),
+            (
+                r#"5"#,
+                r#"{"oneOf": [{"minimum": 1}, {"minimum": 3}, {"maximum": 9}]}"#,
+                &[r#": 5 is valid under each of {'minimum': 3}, {'maximum': 9}, {'minimum': 1}"#],
+            ),
+            (
+                r#"1"#,
+                r#"{"not": {"type": "integer"}}"#,
+                &[r#": 1 should not be valid under {'type': 'integer'}"#],
+            ),
+            (
+                r#"1"#,
+                r#"{"if": {"type": "integer"}, "then": {"minimum": 3}, "else": {"minLength": 9}}"#,
+                &[r#": 1 is less than the minimum of 3"#],
+            ),
+            (
+                r#""a""#,
+                r#"{"if": {"type": "integer"}, "then": {"minimum": 3}, "else": {"minLength": 9}}"#,
+                &[r#": 'a' is too short"#],
+            ),
+            (
+                r#"{"a": {"b": [1]}}"#,
+                r##"{"definitions": {"s~/": {"type": "string"}}, "properties": {"a": {"properties": {"b": {"items": {"$ref": "#/definitions/s~0~1", "type": "null"}}}}}}"##,
+                &[r#"a.b.0: 1 is not of type 'string'"#],
+            ),
+            (
+                r#"{"c": {"c": 1}}"#,
+                r##"{"properties": {"c": {"$ref": "#"}}, "type": "object"}"##,
+                &[r#"c.c: 1 is not of type 'object'"#],
+            ),
             (r#"1"#, r#"false"#, &[r#": False schema does not allow 1"#]),
             (r#"1"#, r#"true"#, &[]),
             (r#""x""#, r#"{"format": "date"}"#, &[]),
-        ] {
-            let wanted: &[&str] = wanted;
-            assert_eq!(messages(data, schema), wanted, "{schema}");
+        ];
+        for (data, schema, wanted) in cases {
+            assert_eq!(messages(data, schema), *wanted, "{schema}");
         }
     }
 

@@ -42,9 +42,12 @@ fn translated(pattern: &str) -> String {
     let mut out = String::with_capacity(pattern.len());
     let mut characters = pattern.chars().peekable();
     let mut in_class = false;
-    let multi_line = pattern.starts_with("(?") && pattern.find(')').is_some_and(|end| {
-        pattern.get(2..end).is_some_and(|flags| flags.contains('m') && flags.chars().all(|c| c.is_ascii_lowercase()))
-    });
+    let multi_line = pattern.starts_with("(?")
+        && pattern.find(')').is_some_and(|end| {
+            pattern
+                .get(2..end)
+                .is_some_and(|flags| flags.contains('m') && flags.chars().all(|c| c.is_ascii_lowercase()))
+        });
     while let Some(character) = characters.next() {
         match character {
             '\\' => match characters.next() {

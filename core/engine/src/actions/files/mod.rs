@@ -163,7 +163,8 @@ mod tests {
     #[test]
     fn chunks() {
         let write = |content: Value| {
-            let arguments = crate::map! { "path" => "memory://chunks", "content" => content, "stream" => true };
+            let arguments =
+                crate::map! { "path" => "memory://chunks", "content" => content, "stream" => true };
             run("file.write", arguments);
             part(&read_from("memory://chunks"), "content")
         };
@@ -196,7 +197,10 @@ mod tests {
         let directory = write_to(&path_of(folder.path()), "x".into());
         assert!(part(&directory, "error").contains("Is a directory"), "{directory:?}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
-        assert!(failed("file.write", crate::map! { "path" => 1, "content" => "" }).starts_with("AttributeError: "));
+        assert!(
+            failed("file.write", crate::map! { "path" => 1, "content" => "" })
+                .starts_with("AttributeError: ")
+        );
     }
 
     #[cfg(unix)]

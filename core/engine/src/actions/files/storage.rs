@@ -47,7 +47,8 @@ fn list(call: &ActionCall) -> Result<Value, Stop> {
     };
     let detail = call.flag("detail", false);
     let found = Place::of(path).and_then(|place| place.list()).and_then(|found| {
-        let shown = |place: &Place| if detail { place.info().map(described) } else { Ok(place.shown().into()) };
+        let shown =
+            |place: &Place| if detail { place.info().map(described) } else { Ok(place.shown().into()) };
         found.iter().take(most).map(shown).collect::<Result<Vec<Value>, _>>()
     });
     Ok(match found {
@@ -235,14 +236,14 @@ mod tests {
     fn both_places() {
         let folder = tempfile::tempdir().unwrap();
         for root in [folder.path().display().to_string(), "memory://both".to_owned()] {
-            let call = |name: &str, arguments: &str| {
-                run(name, loads(&arguments.replace("ROOT", &root)).unwrap())
-            };
+            let call =
+                |name: &str, arguments: &str| run(name, loads(&arguments.replace("ROOT", &root)).unwrap());
             let shown = root.trim_start_matches("memory:/");
             call("file.write", r#"{"path": "ROOT/d/a.txt", "content": "A"}"#);
             call("file.write", r#"{"path": "ROOT/d/e/b.txt", "content": "BB"}"#);
             let listed = call("storage.list", r#"{"path": "ROOT/d"}"#);
-            let names: Vec<Value> = ["d/a.txt", "d/e"].iter().map(|name| format!("{shown}/{name}").into()).collect();
+            let names: Vec<Value> =
+                ["d/a.txt", "d/e"].iter().map(|name| format!("{shown}/{name}").into()).collect();
             assert_eq!(part(&listed, "files"), Value::list(names), "{root}");
             assert_eq!(part(&listed, "count"), Value::Int(2));
             let none = call("storage.list", r#"{"path": "ROOT/d", "max_results": 0}"#);
@@ -279,7 +280,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().display();
         std::fs::write(folder.path().join("a"), "A").unwrap();
-        let arguments = crate::map! { "source" => format!("{root}/a"), "destination" => format!("{root}/no/b") };
+        let arguments =
+            crate::map! { "source" => format!("{root}/a"), "destination" => format!("{root}/no/b") };
         let error = part(&run("storage.copy", arguments), "error");
         assert_eq!(error, format!("Destination directory not found: {root}/no/b").into());
     }
@@ -289,15 +291,23 @@ mod tests {
     fn digests() {
         run("file.write", crate::map! { "path" => "memory://hash", "content" => "hello" });
         let digest = |algorithm: &str| {
-            let found = run("storage.hash", crate::map! { "path" => "memory://hash", "algorithm" => algorithm });
+            let found =
+                run("storage.hash", crate::map! { "path" => "memory://hash", "algorithm" => algorithm });
             (crate::value::text(&part(&found, "algorithm")), crate::value::text(&part(&found, "hash")))
         };
         assert_eq!(digest("md5").1, "5d41402abc4b2a76b9719d911017c592");
         assert_eq!(digest("x").0, "sha256");
         assert!(digest("sha256").1.starts_with("2cf24dba5fb0a30e26e83b2ac5b9e29e"));
-        assert!(digest("blake2b").1.starts_with("e4cfa39a3d37be31c59609e807970799caa68a19bfaa15135f165085e01d41a65ba1e1b146aeb6bd"));
+        assert!(
+            digest("blake2b").1.starts_with(
+                "e4cfa39a3d37be31c59609e807970799caa68a19bfaa15135f165085e01d41a65ba1e1b146aeb6bd"
+            )
+        );
         let empty = run("storage.hash", crate::map! { "path" => Value::Null });
         assert_eq!(empty, refused("Path is required", "validation_error"));
-        assert_eq!(part(&run("storage.hash", crate::map! { "path" => "memory://no" }), "error_type"), "file_error".into());
+        assert_eq!(
+            part(&run("storage.hash", crate::map! { "path" => "memory://no" }), "error_type"),
+            "file_error".into()
+        );
     }
 }

@@ -2,10 +2,8 @@
 
 /// The text in an encoding of Python's name, all line ends as `\n`. The error is Python's text.
 pub(super) fn decode(bytes: &[u8], encoding: &str) -> Result<String, String> {
-    let name: String = encoding
-        .chars()
-        .map(|c| if matches!(c, '-' | ' ') { '_' } else { c.to_ascii_lowercase() })
-        .collect();
+    let name: String =
+        encoding.chars().map(|c| if matches!(c, '-' | ' ') { '_' } else { c.to_ascii_lowercase() }).collect();
     let text = match name.as_str() {
         "utf_8" | "utf8" | "u8" => utf8(bytes)?,
         "utf_8_sig" => utf8(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))?,
@@ -61,6 +59,8 @@ fn utf16(bytes: &[u8], little: bool) -> Result<String, String> {
     });
     char::decode_utf16(units)
         .enumerate()
-        .map(|(at, unit)| unit.map_err(|_| format!("'utf-16' codec can't decode bytes near unit {at}: illegal encoding")))
+        .map(|(at, unit)| {
+            unit.map_err(|_| format!("'utf-16' codec can't decode bytes near unit {at}: illegal encoding"))
+        })
         .collect()
 }

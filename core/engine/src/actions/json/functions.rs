@@ -256,7 +256,7 @@ impl Call<'_> {
             }
             "sort" => {
                 let mut items = self.ordered(self.list(0)?)?;
-                items.sort_by(|a, b| total(a, b));
+                items.sort_by(total);
                 Value::list(items)
             }
             "to_array" => match self.value(0)? {
