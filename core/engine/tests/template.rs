@@ -319,6 +319,7 @@ impl Host for Objects {
             },
             Query::Truth => Value::Bool(value.is_truthy()),
             Query::Str | Query::Repr => Value::from(tea_engine::value::repr(&value)),
+            Query::KeysRepr => return Err(HostError { message: "not asked by templates".to_owned() }),
             Query::TypeName => Value::from(value.type_name()),
             Query::Equal => Value::Bool(argument == Some(&value)),
             Query::Compare => return Err(HostError { message: "TypeError: no order".to_owned() }),

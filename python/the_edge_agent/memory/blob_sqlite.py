@@ -25,7 +25,7 @@ _LOCK_TIMEOUT = 30.0
 
 
 class BlobSQLiteBackend(LTMBackend):
-    """Download a SQLite file under a distributed lock, work on it locally, upload it at ``sync`` and ``close``.
+    """Work on a copy of a remote SQLite file under a lock; ``sync`` and ``close`` upload it.
 
     ``blob_uri`` is an fsspec URI, ``lock_backend`` a registered lock with ``lock_ttl`` seconds and
     ``lock_kwargs`` for its constructor, ``local_path`` the working copy (default: a temporary file that

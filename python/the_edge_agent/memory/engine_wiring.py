@@ -1,8 +1,8 @@
 """What an engine does with its memory: build the defaults, follow the document's settings, close.
 
 The functions work on the attributes ``_ltm_backend``, ``_ltm_backend_type``, ``_graph_backend``,
-``_graph_backend_type``, ``_metadata_store``, ``_blob_storage``, ``_query_engine`` and ``_vector_index`` of the
-engine, which the actions read at call time.
+``_graph_backend_type``, ``_metadata_store``, ``_blob_storage``, ``_query_engine`` and ``_vector_index`` of
+the engine, which the actions read at call time.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def default_ltm_backend(
 def apply_ltm_settings(engine: Any, settings: Any, enabled: bool, log: logging.Logger) -> None:
     """Replace the engine's long-term memory by the one that ``settings["ltm"]`` describes.
 
-    Nothing happens without a ``backend`` there, or when long-term memory is disabled. The new backend is built
-    first; when that fails the old one stays in use and a warning says why.
+    Nothing happens without a ``backend`` there, or when long-term memory is disabled. The new backend is
+    built first; when that fails the old one stays in use and a warning says why.
     """
     ltm = settings.get("ltm") if isinstance(settings, dict) else None
     if not enabled or not isinstance(ltm, dict) or not ltm.get("backend"):

@@ -109,7 +109,8 @@ class LitestreamBackend(SQLiteBackend):
             plain = text and text[0].isalnum() | (text[0] == "/") and not set(text) & set("#'\"{}[]\n")
             return text if plain and ": " not in text else json.dumps(text)
 
-        return f"dbs:\n  - path: {scalar(self.db_path)}\n    replicas:\n      - url: {scalar(self.replica_url)}\n"
+        replica = f"    replicas:\n      - url: {scalar(self.replica_url)}\n"
+        return f"dbs:\n  - path: {scalar(self.db_path)}\n{replica}"
 
     def _guarded(self, work: Any, write: bool = False) -> Result:
         if self._closed:

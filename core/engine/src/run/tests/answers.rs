@@ -24,7 +24,7 @@ fn all() -> Vec<Answer> {
         Answer::Kept(Value::Null),
         Answer::Core,
         Answer::Ran(1),
-        Answer::RanTo(None),
+        Answer::RanTo { target: None, times: 1 },
         Answer::FailedAfter(0, Default::default()),
     ]
 }
@@ -41,7 +41,7 @@ fn name(answer: &Answer) -> &'static str {
         Answer::Stored(_) => "STORED",
         Answer::Kept(_) => "KEPT",
         Answer::Core => "CORE",
-        Answer::Ran(_) | Answer::RanTo(_) => "RAN",
+        Answer::Ran(_) | Answer::RanTo { .. } => "RAN",
         Answer::FailedAfter(..) => "FAILED AFTER",
         Answer::RespondAfter(..) => "RESPOND AFTER",
     }

@@ -8,7 +8,7 @@ use crate::graph::{Graph, NodeId, Rule};
 use crate::host::{
     CopyDepth, Host, HostError, HostRef, LogLevel, Lookup, PathStep, Query, References, Resolved, When,
 };
-use crate::run::{Answer, Cursor, Failure, Item, Method, Options, RaiseError, Start};
+use crate::run::{Answer, Calls, Cursor, Failure, Item, Method, Options, RaiseError, Start};
 use crate::state::State;
 use crate::value::{Key, Map, Value};
 
@@ -186,33 +186,31 @@ impl<'b> LiveBench<'b> {
         }
     }
 
-    /// Calls the functions of a run, and its condition; the lines of its events.
-    fn calls(
-        &mut self,
-        cursor: &Cursor,
-        nodes: &[NodeId],
-        condition: Option<u32>,
-        lines: &mut Vec<String>,
-    ) -> Answer {
-        for (count, node) in nodes.iter().enumerate() {
-            let reference = match cursor.topology().get(*node).map(|node| node.action.clone()) {
-                Some(crate::graph::Action::Call { reference }) => reference,
-                other => panic!("{other:?} cannot be called"),
-            };
-            if let Err(failure) = self.call(cursor, reference) {
-                return Answer::FailedAfter(count, failure);
+    /// Calls the functions of a run, and its condition, some times over where that is allowed; the lines of its events.
+    fn calls(&mut self, cursor: &Cursor, calls: &Calls, lines: &mut Vec<String>) -> Answer {
+        for times in 1.. {
+            for (count, node) in calls.nodes.iter().enumerate() {
+                let reference = match cursor.topology().get(*node).map(|node| node.action.clone()) {
+                    Some(crate::graph::Action::Call { reference }) => reference,
+                    other => panic!("{other:?} cannot be called"),
+                };
+                if let Err(failure) = self.call(cursor, reference) {
+                    return Answer::FailedAfter(count, failure);
+                }
+                self.in_runs += 1;
+                if cursor.method() == Method::Stream {
+                    let state = Value::map(self.state(Self::id(cursor))).to_json();
+                    lines.push(format!("state {} {state}", cursor.topology().name(*node)));
+                }
             }
-            self.in_runs += 1;
-            if cursor.method() == Method::Stream {
-                let state = Value::map(self.state(Self::id(cursor))).to_json();
-                lines.push(format!("state {} {state}", cursor.topology().name(*node)));
+            // A condition that fails is asked again, by an item of its own.
+            match calls.condition.map(|reference| self.choose(cursor, reference)) {
+                Some(Ok(target)) if calls.repeat && target == calls.nodes.first().copied() && times < 3 => {}
+                Some(Ok(target)) => return Answer::RanTo { target, times },
+                _ => return Answer::Ran(calls.nodes.len()),
             }
         }
-        // A condition that fails is asked again, by an item of its own.
-        match condition.map(|reference| self.choose(cursor, reference)) {
-            Some(Ok(target)) => Answer::RanTo(target),
-            _ => Answer::Ran(nodes.len()),
-        }
+        unreachable!("the loop ends by itself")
     }
 
     pub(super) fn run(&mut self, method: Method, start: Start, state: Value, runs: bool) -> Vec<String> {
@@ -230,7 +228,7 @@ impl<'b> LiveBench<'b> {
             let item = cursor.step(answer, self.bench.live()).unwrap();
             answer = match &item {
                 Item::Done => return lines,
-                Item::Calls { nodes, condition } => self.calls(&cursor, nodes, *condition, &mut lines),
+                Item::Calls(calls) => self.calls(&cursor, calls, &mut lines),
                 Item::Event(event) => {
                     lines.push(self.shown(&print(&cursor, event), id));
                     Answer::Done
