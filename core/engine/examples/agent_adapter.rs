@@ -11,6 +11,7 @@ use tea_engine::agent::{Agent, AgentError, LoadOptions};
 use tea_engine::checkpoint::{MemoryStore, Store};
 use tea_engine::map;
 use tea_engine::run::{Beginning, DriveError, Driver, Failure, Handler, Method};
+use tea_engine::schema::input::rejection;
 use tea_engine::template::{Condition, Dialect, Jinja, Root, Scope, TemplateEngine, TemplateError};
 use tea_engine::value::{Map, Value};
 
@@ -37,7 +38,7 @@ fn answer(request: &Map) -> Value {
     match request.get("op").and_then(Value::as_str) {
         Some("hello") => {
             let features =
-                ["lua", "files", "bigint", "yaml-values", "jsonschema", "jmespath", "text", "storage", "ltm"];
+                ["lua", "files", "bigint", "yaml-values", "jsonschema", "jmespath", "storage", "ltm"];
             let features: Vec<Value> = features.into_iter().map(Value::from).collect();
             map! { "name" => "tea-engine", "features" => features, "env" => false, "loose_numbers" => false }
         }
@@ -85,6 +86,8 @@ fn load(request: &Map) -> Result<Agent, AgentError> {
         lua_timeout: timeout,
         store,
         long_term,
+        // The standard output carries the protocol.
+        print: Some(Arc::new(|line| writeln!(io::stderr(), "{line}"))),
         ..LoadOptions::default()
     };
     let path = request.get("agent").and_then(Value::as_str).unwrap_or_default();
@@ -126,19 +129,32 @@ fn failure(class: &str, text: impl Into<String>) -> Failure {
 }
 
 fn step(agent: &Agent, step: &Map, last: &Value, events: &mut Vec<Value>) -> Result<(), Failure> {
-    let method = match step.get("call").and_then(Value::as_str) {
-        Some("stream") => Method::Stream,
-        _ => Method::Invoke,
+    let (call, method) = match step.get("call").and_then(Value::as_str) {
+        Some("stream") => ("stream", Method::Stream),
+        _ => ("invoke", Method::Invoke),
     };
-    let (state, config) = (part(step, "input"), part(step, "config"));
+    let (mut state, config) = (part(step, "input"), part(step, "config"));
     let beginning = if step.get("resume").is_some_and(Value::is_truthy) {
         let id = step.get("checkpoint").unwrap_or(last);
         let Value::Str(id) = id else {
-            return Err(failure("ValueError", "checkpoint parameter required when input_state is None."));
+            let text = format!(
+                "checkpoint parameter required when input_state is None. Use {call}(None, checkpoint='...') to resume \
+                 from an interrupt."
+            );
+            return Err(failure("ValueError", text));
         };
         Beginning::load(agent.graph(), id, &state, &config)
             .map_err(|error| failure("ValueError", error.to_string()))?
     } else {
+        if let (Method::Invoke, Some(schema)) = (method, agent.input_schema()) {
+            match schema.validate(&state) {
+                Ok(valid) => state = valid,
+                Err(details) => {
+                    events.push(rejection(&details, &state));
+                    return Ok(());
+                }
+            }
+        }
         Beginning::fresh(Arc::new(state), Arc::new(config))
     };
     if let Some(Value::Int(workers)) = beginning.config.get("max_workers")

@@ -172,7 +172,13 @@ impl<'a> Loader<'a> {
     }
 
     pub(super) fn raw_parameters(&self, action: &str) -> Vec<String> {
-        self.options.raw_parameters.get(action).cloned().unwrap_or_default()
+        let of_host = self.options.raw_parameters.get(action).cloned();
+        of_host.unwrap_or_else(|| {
+            // Whether the host or the engine will run the action is known only then.
+            let own =
+                if self.options.host_actions { &[] } else { self.options.actions.raw_parameters(action) };
+            own.iter().map(|name| (*name).to_owned()).collect()
+        })
     }
 
     pub(super) fn shared_options(&self) -> Arc<LoadOptions> {
@@ -199,12 +205,14 @@ impl<'a> Loader<'a> {
             }
         };
         self.spelling(&config, keys::AGENT);
+        self.imports(&config);
         let empty = Map::new();
         let settings = settings::section(&config, "settings", &empty);
         let settings = self.report(settings).unwrap_or(&empty);
         let roots = self.roots(&config, settings);
         let shell = settings::shell_providers(settings, &roots);
         let shell_providers = self.report(shell).unwrap_or_default();
+        self.extraction(&config);
         let output = config.get("output_schema").filter(|schema| schema.is_truthy());
         let output = match output {
             Some(schema) => {
@@ -217,6 +225,7 @@ impl<'a> Loader<'a> {
         let policy = global_policy(settings);
         self.policy = self.report(policy).unwrap_or_default();
         self.error_settings(settings);
+        self.streams(&config, settings);
         self.strict_edges = settings.get("strict_edges").is_some_and(Value::is_truthy);
         let strict = self
             .options
@@ -237,6 +246,8 @@ impl<'a> Loader<'a> {
             lua_timeout: self.options.lua_timeout,
             long_term: self.options.long_term.clone(),
             limiters: Arc::default(),
+            memory: Arc::default(),
+            print: self.options.print.clone(),
             graph: OnceLock::from(Arc::downgrade(&graph)),
             own: own.clone(),
         });
@@ -297,16 +308,6 @@ impl<'a> Loader<'a> {
             (None, None) => {}
         }
         roots
-    }
-
-    /// The section `input_schema`, which must be a map.
-    fn input_schema(&mut self, config: &Map) -> Option<Value> {
-        let schema = config.get("input_schema").filter(|schema| schema.is_truthy())?;
-        if !matches!(schema, Value::Map(_)) {
-            let problem = format!("input_schema is a map of fields, not {}", schema.type_name());
-            self.report::<()>(Err(Problem::of("AttributeError", problem).under("input_schema")));
-        }
-        Some(schema.clone())
     }
 
     fn error_settings(&mut self, settings: &Map) {

@@ -12,6 +12,7 @@
 //! - `context`: what templates see;
 //! - `output`: the output of a run; `problem`: what is wrong with an agent.
 
+mod checks;
 mod condition;
 mod context;
 mod edge;
@@ -44,11 +45,15 @@ use crate::actions::{KeyValueStore, Registry};
 use crate::checkpoint::Store;
 use crate::graph::Graph;
 use crate::host::{Host, LogLevel};
+use crate::schema::input::{Detail, InputSchema};
 use crate::state::State;
-use crate::value::Value;
+use crate::value::{Map, Value};
 use load::{Loader, Notes};
 use output::OutputSchema;
 use source::Source;
+
+/// Where the lines go that actions (`notify`) and Lua code (`print`) print.
+pub type Print = Arc<dyn Fn(&str) -> std::io::Result<()> + Send + Sync>;
 
 /// How an agent is loaded. The defaults are those of a host without languages of its own.
 #[derive(Clone)]
@@ -57,6 +62,9 @@ pub struct LoadOptions {
     pub actions: Arc<Registry>,
     /// The long-term store of actions (`cache.*`).
     pub long_term: Option<Arc<dyn KeyValueStore>>,
+    /// Where the lines go that are printed; `None`: those of actions to the standard output, those of Lua code to
+    /// the standard error.
+    pub print: Option<Print>,
     /// The host has actions: it is asked first for every one. Default true.
     pub host_actions: bool,
     /// Languages of code that the host runs, as in `python`; `python-expression` for expressions of Python.
@@ -86,6 +94,7 @@ impl Default for LoadOptions {
         LoadOptions {
             actions: Arc::new(Registry::core()),
             long_term: None,
+            print: None,
             host_actions: true,
             languages: Vec::new(),
             overlays: Vec::new(),
@@ -117,7 +126,7 @@ pub struct Agent {
     graph: Arc<Graph>,
     context: Arc<Context>,
     notes: Notes,
-    input: Option<Value>,
+    input: Option<InputSchema>,
     output: Option<OutputSchema>,
 }
 
@@ -170,7 +179,7 @@ impl Agent {
         graph: Arc<Graph>,
         context: Arc<Context>,
         notes: Notes,
-        input: Option<Value>,
+        input: Option<InputSchema>,
         output: Option<OutputSchema>,
     ) -> Self {
         Agent { graph, context, notes, input, output }
@@ -191,8 +200,22 @@ impl Agent {
         &self.notes.warnings
     }
 
+    /// Whether the input of a run is checked ([`Agent::check_input`]).
+    pub fn has_input_schema(&self) -> bool {
+        self.input.is_some()
+    }
+
+    /// The state that a run begins with, from its input: what `input_schema` names, converted and with defaults; the
+    /// input as it is without such a section. The error lists all that is wrong with the input (`IV-3`, `IV-9`).
+    pub fn check_input(&self, input: &Map) -> Result<Map, Vec<Detail>> {
+        match &self.input {
+            Some(schema) => schema.validate(input),
+            None => Ok(input.clone()),
+        }
+    }
+
     /// The section `input_schema`, if there is one: what the input of a run must be like.
-    pub fn input_schema(&self) -> Option<&Value> {
+    pub fn input_schema(&self) -> Option<&InputSchema> {
         self.input.as_ref()
     }
 

@@ -41,6 +41,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use branch::Mailbox;
+pub(crate) use branch::state_of_result;
 pub use cursor::{Cursor, Options, Scope, Start};
 pub use driver::{Beginning, DriveError, Driver, Handler, ResumeError};
 pub use event::Event;
