@@ -12,7 +12,9 @@ const MAX_KEY: usize = 128;
 /// A document as YAML text, with a newline at its end.
 pub(crate) fn document(value: &Value) -> String {
     let mut emitter = Emitter { out: String::new(), column: 0 };
-    emitter.node(value, 0);
+    let indent =
+        if matches!(value, Value::Map(_) | Value::List(_) | Value::Tuple(_) | Value::Set(_)) { 0 } else { 2 };
+    emitter.node(value, indent);
     if emitter.column > 0 {
         emitter.newline(0);
     }
@@ -189,22 +191,30 @@ impl Emitter {
     fn double(&mut self, text: &str, indent: usize, fold: bool) {
         self.put("\"");
         let characters: Vec<char> = text.chars().collect();
-        for (index, character) in characters.iter().enumerate() {
-            let last = index + 1 >= characters.len();
-            if fold && *character == ' ' && index > 0 && !last && self.column > WIDTH {
-                // What follows an escaped break loses its blanks unless they are escaped, too.
+        let part = |from: usize, to: usize| characters.get(from..to).unwrap_or_default();
+        // What is not written yet begins here.
+        let mut start = 0;
+        for (end, character) in characters.iter().enumerate() {
+            let plain = matches!(character, ' '..='~') && !matches!(character, '"' | '\\');
+            if !plain {
+                self.put(&part(start, end).iter().collect::<String>());
+                self.put(&escape(*character));
+                start = end + 1;
+            }
+            let breakable = *character == ' ' || start >= end;
+            let inside = end > 0 && end + 1 < characters.len();
+            if fold && inside && breakable && self.column + end.saturating_sub(start) > WIDTH {
+                self.put(&part(start, end).iter().collect::<String>());
+                start = start.max(end);
                 self.put("\\");
                 self.newline(indent);
-                self.put("\\ ");
-                continue;
-            }
-            match character {
-                ' '..='~' if !matches!(character, '"' | '\\') => {
-                    self.put(character.encode_utf8(&mut [0; 4]));
+                // A blank at the beginning of a line would be lost.
+                if characters.get(start) == Some(&' ') {
+                    self.put("\\");
                 }
-                other => self.put(&escape(*other)),
             }
         }
+        self.put(&part(start, characters.len()).iter().collect::<String>());
         self.put("\"");
     }
 }
@@ -330,7 +340,7 @@ mod tests {
     /// cli/CL-29: what PyYAML 6 prints for the same document.
     #[test]
     fn documents_print_as_in_pyyaml() {
-        let text = "name: demo\nnodes:\n- name: a\n  with:\n    text: '{{ state.x }}'\n    n: 1.0e+20\n    off: 'no'\n    e: ''\n- []\n- {}\n- - 1\n  - null\n";
+        let text = "name: demo\nnodes:\n- name: a\n  with:\n    text: '{{ state.x }}'\n    n: 1.0e+20\n    'off': 'no'\n    e: ''\n- []\n- {}\n- - 1\n  - null\n";
         assert_eq!(document(&read(text)), text);
         assert_eq!(document(&read("run: \"a = 1\\n  b\"")), "run: \"a = 1\\n  b\"\n");
         assert_eq!(document(&read("run: \"a\\nb\\n\"")), "run: 'a\n\n  b\n\n  '\n");

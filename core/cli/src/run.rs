@@ -10,9 +10,7 @@ use tea_engine::agent::{Agent, LoadOptions};
 use tea_engine::checkpoint::{Checkpoint, CheckpointError, Store};
 use tea_engine::graph::NodeId;
 use tea_engine::host::{LogLevel, PathStep};
-use tea_engine::run::{
-    Answer, Beginning, Cursor, DriveError, Driver, Failure as Stopped, Handler, Method, Observer, Scope,
-};
+use tea_engine::run::{Beginning, DriveError, Driver, Handler, Method, Observer, Scope};
 use tea_engine::value::{Key, Map, Value};
 use tea_engine::yaml::{Limits, load_document};
 
@@ -278,24 +276,6 @@ struct CommandLine {
 
 impl Handler for CommandLine {
     type Error = DriveError;
-
-    fn code(
-        &mut self,
-        _: &Cursor,
-        _: NodeId,
-        language: &str,
-        _: &str,
-        _: Arc<Map>,
-    ) -> Result<Answer, DriveError> {
-        Ok(Answer::Failed(Stopped {
-            class: "RuntimeError".to_owned(),
-            text: format!(
-                "this command does not run code in {language}: write it in Lua (language: lua), or use the tea command \
-                 of the Python package"
-            ),
-            ..Stopped::default()
-        }))
-    }
 
     fn observer(&self) -> Option<Arc<dyn Observer>> {
         Some(Arc::<Watcher>::clone(&self.watcher))
