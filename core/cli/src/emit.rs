@@ -203,7 +203,7 @@ impl Emitter {
             }
             let breakable = *character == ' ' || start >= end;
             let inside = end > 0 && end + 1 < characters.len();
-            if fold && inside && breakable && self.column + end.saturating_sub(start) > WIDTH {
+            if fold && inside && breakable && self.column + end > WIDTH + start {
                 self.put(&part(start, end).iter().collect::<String>());
                 start = start.max(end);
                 self.put("\\");
