@@ -36,6 +36,10 @@ pub(super) struct Loader<'a> {
     /// Conditions on edges to the end that are not looked at.
     pub(super) ignored_finish: usize,
     used: indexmap::IndexSet<Arc<str>>,
+    /// How many agents are around this one.
+    pub(super) level: u32,
+    /// Only to find problems: nothing is made on the disk.
+    pub(super) dry: bool,
 }
 
 /// A node of the finished graph, for [`Agent::info`].
@@ -71,6 +75,8 @@ impl<'a> Loader<'a> {
             strict_edges: false,
             ignored_finish: 0,
             used: indexmap::IndexSet::new(),
+            level: 0,
+            dry: false,
         }
     }
 
@@ -405,6 +411,9 @@ impl<'a> Loader<'a> {
             && let Some(directory) = &directory
         {
             store = Store::Directory(self.relative_to_work(directory));
+        }
+        if store.is_none() && interrupts && self.dry {
+            store = Store::Host;
         }
         if store.is_none() && interrupts {
             let made = tempfile::Builder::new().prefix("tea_checkpoint_").tempdir();

@@ -143,7 +143,8 @@ impl Agent {
         base_dir: Option<&Path>,
         options: &LoadOptions,
     ) -> Result<Agent, AgentError> {
-        Agent::load_bytes(text.as_bytes(), None, base_dir, &Arc::new(options.clone()))
+        let source = Source::parse(text.as_bytes(), None, base_dir, &options.overlays)?;
+        Agent::compile(&source, &Arc::new(options.clone()))
     }
 
     /// Takes a value that was read elsewhere.
@@ -155,17 +156,24 @@ impl Agent {
         Agent::compile(&Source::given(value, base_dir, &options.overlays), &Arc::new(options.clone()))
     }
 
-    pub(self) fn load_bytes(
+    /// An agent inside another one; `level` counts those around it.
+    fn load_inner(
         text: &[u8],
-        path: Option<&Path>,
-        base_dir: Option<&Path>,
+        path: &Path,
         options: &Arc<LoadOptions>,
+        level: u32,
     ) -> Result<Agent, AgentError> {
-        Agent::compile(&Source::parse(text, path, base_dir, &options.overlays)?, options)
+        let source = Source::parse(text, Some(path), None, &options.overlays)?;
+        let mut loader = Loader::new(options, &source);
+        loader.level = level;
+        Agent::finish(loader)
     }
 
     fn compile(source: &Source, options: &Arc<LoadOptions>) -> Result<Agent, AgentError> {
-        let mut loader = Loader::new(options, source);
+        Agent::finish(Loader::new(options, source))
+    }
+
+    fn finish(mut loader: Loader<'_>) -> Result<Agent, AgentError> {
         match loader.agent() {
             Some(agent) => Ok(agent),
             None => {
@@ -264,6 +272,7 @@ pub fn validate_text(text: &str, base_dir: Option<&Path>, options: &LoadOptions)
 fn check(source: &Source, options: &LoadOptions) -> Vec<Problem> {
     let options = Arc::new(options.clone());
     let mut loader = Loader::new(&options, source);
+    loader.dry = true;
     loader.agent();
     loader.problems
 }
