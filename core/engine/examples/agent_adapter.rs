@@ -42,8 +42,17 @@ fn answer(request: &Map) -> Value {
     }
     match request.get("op").and_then(Value::as_str) {
         Some("hello") => {
-            let features =
-                ["lua", "files", "bigint", "yaml-values", "jsonschema", "jmespath", "storage", "ltm"];
+            let features = [
+                "lua",
+                "files",
+                "bigint",
+                "yaml-values",
+                "jsonschema",
+                "jmespath",
+                "sessions",
+                "storage",
+                "ltm",
+            ];
             let features: Vec<Value> = features.into_iter().map(Value::from).collect();
             map! { "name" => "tea-engine", "features" => features, "env" => false, "loose_numbers" => false }
         }
@@ -163,19 +172,23 @@ fn step(agent: &Agent, step: &Map, last: &Value, events: &mut Vec<Value>) -> Res
         start = Start::Resume { node, interrupt: checkpoint.interrupt };
         state = checkpoint.state.into_iter().chain(state).collect();
         config = checkpoint.config.into_iter().chain(config).collect();
-    } else if let (Method::Invoke, Some(schema)) = (method, agent.input_schema()) {
-        match schema.validate(&state) {
-            Ok(valid) => state = valid,
+    }
+    if let Some(Value::Int(workers)) = config.get("max_workers")
+        && *workers < 1
+    {
+        return Err(failure("ValueError", "max_workers must be greater than 0"));
+    }
+    if start == Start::Fresh && method == Method::Invoke {
+        match agent.check_input(&state) {
+            Ok(checked) => state = checked,
             Err(details) => {
                 events.push(rejection(&details, &state));
                 return Ok(());
             }
         }
     }
-    if let Some(Value::Int(workers)) = config.get("max_workers")
-        && *workers < 1
-    {
-        return Err(failure("ValueError", "max_workers must be greater than 0"));
+    if let (Start::Fresh, Some(sessions)) = (start, agent.sessions()) {
+        state = sessions.begin(state);
     }
     let options = Options { method, start, run: 0, config: Arc::new(config) };
     let cursor = Cursor::new(Arc::clone(agent.graph()), None, State::core(Arc::new(state)), options);
@@ -208,6 +221,11 @@ impl Driver<'_> {
             answer = match item {
                 Item::Done => return Ok(()),
                 Item::Event(event) => {
+                    if let (Event::Final { .. }, Some(sessions), State::Core(state)) =
+                        (&event, self.agent.sessions(), self.cursor.state())
+                    {
+                        sessions.end(&state.map());
+                    }
                     let mut value = self.cursor.event_value(&event);
                     if let (Event::Final { output: true }, Value::Map(map)) = (&event, &mut value)
                         && self.agent.has_output()
