@@ -31,7 +31,7 @@ fn secrets(call: &ActionCall) -> Result<Map, Stop> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::testing::{End, alone, run, run_on};
+    use super::super::testing::{End, run, run_on};
     use super::super::{Limiters, Memory, Surroundings};
     use super::*;
     use crate::value::Value;
