@@ -63,7 +63,10 @@ pub(crate) fn run(arguments: &RunArgs, console: &Arc<Console>) -> Result<u8, Fai
     } else if !common.quiet {
         console.write(&banner(&[format!("Running agent from: {}", session.shown)], &state)?)?;
     }
-    let state = session.checked(state)?;
+    let mut state = session.checked(state)?;
+    if let Some(sessions) = session.agent.sessions() {
+        state = sessions.begin(state);
+    }
     session.run(Beginning::fresh(Arc::new(state), Arc::default()))
 }
 
@@ -409,8 +412,10 @@ impl<'a> Session<'a> {
     /// The state to begin with, checked against `input_schema` where the agent asks for it (`yaml/Q-10`).
     fn checked(&self, state: Map) -> Result<Map, Failure> {
         let asked = self.agent.context().setting("validate_stream_input").is_some_and(Value::is_truthy);
-        let Some(schema) = self.agent.input_schema().filter(|_| asked) else { return Ok(state) };
-        schema.validate(&state).map_err(|details| {
+        if !asked {
+            return Ok(state);
+        }
+        self.agent.check_input(&state).map_err(|details| {
             let details = Value::list(details.iter().map(|detail| detail.to_value()).collect());
             let details = pretty(&details).unwrap_or_else(|failure| failure.text);
             Failure::new(format!("Error: the input does not fit input_schema: {details}"))
@@ -545,6 +550,9 @@ impl<'a> Session<'a> {
     }
 
     fn finished(&self, state: &Value) -> Result<(), Failure> {
+        if let (Some(sessions), Value::Map(state)) = (self.agent.sessions(), state) {
+            sessions.end(state);
+        }
         self.write_output(state)?;
         if self.common.stream {
             return self.console.event("complete", &[("state", state.clone())]);

@@ -12,6 +12,7 @@ use tea_engine::checkpoint::{MemoryStore, Store};
 use tea_engine::map;
 use tea_engine::run::{Beginning, DriveError, Driver, Failure, Handler, Method};
 use tea_engine::schema::input::rejection;
+use tea_engine::state::State;
 use tea_engine::template::{Condition, Dialect, Jinja, Root, Scope, TemplateEngine, TemplateError};
 use tea_engine::value::{Map, Value};
 
@@ -37,8 +38,17 @@ fn answer(request: &Map) -> Value {
     }
     match request.get("op").and_then(Value::as_str) {
         Some("hello") => {
-            let features =
-                ["lua", "files", "bigint", "yaml-values", "jsonschema", "jmespath", "storage", "ltm"];
+            let features = [
+                "lua",
+                "files",
+                "bigint",
+                "yaml-values",
+                "jsonschema",
+                "jmespath",
+                "sessions",
+                "storage",
+                "ltm",
+            ];
             let features: Vec<Value> = features.into_iter().map(Value::from).collect();
             map! { "name" => "tea-engine", "features" => features, "env" => false, "loose_numbers" => false }
         }
@@ -146,14 +156,17 @@ fn step(agent: &Agent, step: &Map, last: &Value, events: &mut Vec<Value>) -> Res
         Beginning::load(agent.graph(), id, &state, &config)
             .map_err(|error| failure("ValueError", error.to_string()))?
     } else {
-        if let (Method::Invoke, Some(schema)) = (method, agent.input_schema()) {
-            match schema.validate(&state) {
-                Ok(valid) => state = valid,
+        if method == Method::Invoke {
+            match agent.check_input(&state) {
+                Ok(checked) => state = checked,
                 Err(details) => {
                     events.push(rejection(&details, &state));
                     return Ok(());
                 }
             }
+        }
+        if let Some(sessions) = agent.sessions() {
+            state = sessions.begin(state);
         }
         Beginning::fresh(Arc::new(state), Arc::new(config))
     };
@@ -164,6 +177,10 @@ fn step(agent: &Agent, step: &Map, last: &Value, events: &mut Vec<Value>) -> Res
     }
     let mut driver = Driver::new(Arc::clone(agent.graph()), method, beginning, Alone);
     while let Some(mut event) = driver.next_event().map_err(of_drive)? {
+        let is_final = event.as_map().and_then(|event| event.get("type")?.as_str()) == Some("final");
+        if let (true, Some(sessions), State::Core(state)) = (is_final, agent.sessions(), driver.state()) {
+            sessions.end(&state.map());
+        }
         if let Value::Map(map) = &mut event
             && map.contains_key("output")
         {
