@@ -10,7 +10,7 @@ use crate::agent::context::Context;
 use crate::agent::params::Params;
 use crate::graph::{Action, Graph};
 use crate::run::{Running, Stop, Task};
-use crate::template::TemplateError;
+use crate::template::{TemplateError, without_secrets};
 use crate::value::{Map, Value};
 
 /// What all programs of an agent work with.
@@ -41,6 +41,15 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    /// The text of an error without values of the agent's secrets (`yaml/Q-18`).
+    pub(in crate::agent) fn without_secrets(&self, text: String) -> String {
+        let roots = self.context.roots();
+        match &roots.secrets {
+            Value::Map(secrets) if !secrets.is_empty() => without_secrets(text, &roots.secrets),
+            _ => text,
+        }
+    }
+
     fn graph(&self) -> Option<Arc<Graph>> {
         self.graph.get()?.upgrade()
     }
