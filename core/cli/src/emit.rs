@@ -78,21 +78,15 @@ impl Emitter {
             if index > 0 {
                 self.newline(indent);
             }
-            let before = self.out.len();
-            let column = self.column;
-            let is_scalar =
-                !matches!(key.value(), Value::Tuple(_) | Value::List(_) | Value::Map(_) | Value::Set(_));
-            if is_scalar {
-                self.scalar(key.value(), indent, true);
-            }
-            let written = self.out.get(before..).map_or(0, |text| text.chars().count());
-            if !is_scalar || written >= MAX_KEY {
-                self.out.truncate(before);
-                self.column = column;
+            if !is_simple(key.value()) {
                 self.put("? ");
                 self.node(key.value(), indent + 2);
                 self.newline(indent);
+                self.put(": ");
+                self.node(value, indent + 2);
+                continue;
             }
+            self.scalar(key.value(), indent, true);
             self.put(":");
             match value {
                 Value::Map(map) if !map.is_empty() => {
@@ -219,6 +213,19 @@ impl Emitter {
     }
 }
 
+/// The value can be a key before a `:`, on its line.
+fn is_simple(key: &Value) -> bool {
+    match key {
+        Value::Str(text) => !text.is_empty() && text.chars().count() < MAX_KEY && !text.contains(is_break),
+        Value::Tuple(_) | Value::List(_) | Value::Map(_) | Value::Set(_) | Value::Bytes(_) => false,
+        _ => true,
+    }
+}
+
+fn is_break(character: char) -> bool {
+    matches!(character, '\n' | '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
 /// The words of a text, each with the number of blanks behind it.
 fn words(text: &str) -> Vec<(&str, usize)> {
     let mut words = Vec::new();
@@ -269,7 +276,6 @@ fn is_text(text: &str) -> bool {
 
 fn analyse(text: &str) -> Analysis {
     let characters: Vec<char> = text.chars().collect();
-    let is_break = |c: char| matches!(c, '\n' | '\u{85}' | '\u{2028}' | '\u{2029}');
     let is_gap = |c: Option<&char>| c.is_none_or(|c| matches!(c, '\0' | ' ' | '\t' | '\r') || is_break(*c));
     let mut indicators = text.starts_with("---") || text.starts_with("...");
     let (mut breaks, mut special, mut space_break, mut break_space) = (false, false, false, false);
