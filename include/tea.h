@@ -102,6 +102,8 @@ typedef enum tea_answer_kind {
   TEA_ANSWER_RESULT = 7,
   // The action is the engine's own.
   TEA_ANSWER_CORE = 8,
+  // As many functions of TEA_ITEM_CALLS were called as the payload says.
+  TEA_ANSWER_RAN = 9,
 } tea_answer_kind;
 
 // Kind of an item: the low 8 bits of what tea_cursor_step returns. The first three are complete in that
@@ -148,6 +150,11 @@ typedef enum tea_item_kind {
   // `raised` in the language `text`, with the further names `json`; answer RESULT, FAILED or RESPOND. `flag` 2:
   // let `milliseconds` pass; answer DONE.
   TEA_ITEM_REQUEST = 17,
+  // Call the functions of several nodes, one after the other; tea_cursor_nodes tells which. The upper bits stand
+  // for this list of nodes: the same number means the same nodes again. Deliver a `state` event after each (`stream`). When the structure, an
+  // interrupt or the log level changes meanwhile, stop after the present one. Answer RAN with the number of those
+  // called; or FAILED or RESPOND, with the number of those called before as payload.
+  TEA_ITEM_CALLS = 18,
 } tea_item_kind;
 
 // What the host's attributes say at the moment of an answer.
@@ -532,6 +539,21 @@ enum tea_status tea_cursor_fail(struct tea_cursor *cursor,
 enum tea_status tea_cursor_note(struct tea_cursor *cursor,
                                 struct tea_str text,
                                 struct tea_error **err);
+
+// Lets the cursor ask for several calls at once (TEA_ITEM_CALLS).
+//
+// # Safety
+// `cursor` is a live cursor, `err` NULL or writable.
+enum tea_status tea_cursor_allow_runs(struct tea_cursor *cursor, struct tea_error **err);
+
+// Copies the nodes of the last TEA_ITEM_CALLS into an array of the caller, at most `n`. Returns how many there are.
+//
+// # Safety
+// `cursor` is a live cursor, `nodes` points to room for `n` numbers, `err` is NULL or writable.
+int64_t tea_cursor_nodes(struct tea_cursor *cursor,
+                         uint32_t *nodes,
+                         size_t n,
+                         struct tea_error **err);
 
 // The result that goes with TEA_ANSWER_RESULT, as JSON; references to objects of the host are handed over.
 //

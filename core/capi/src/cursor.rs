@@ -43,6 +43,8 @@ pub enum tea_answer_kind {
     TEA_ANSWER_RESULT = 7,
     /// The action is the engine's own.
     TEA_ANSWER_CORE = 8,
+    /// As many functions of TEA_ITEM_CALLS were called as the payload says.
+    TEA_ANSWER_RAN = 9,
 }
 
 /// What the host's attributes say at the moment of an answer.
@@ -109,6 +111,11 @@ pub enum tea_item_kind {
     /// `raised` in the language `text`, with the further names `json`; answer RESULT, FAILED or RESPOND. `flag` 2:
     /// let `milliseconds` pass; answer DONE.
     TEA_ITEM_REQUEST = 17,
+    /// Call the functions of several nodes, one after the other; tea_cursor_nodes tells which. The upper bits stand
+    /// for this list of nodes: the same number means the same nodes again. Deliver a `state` event after each (`stream`). When the structure, an
+    /// interrupt or the log level changes meanwhile, stop after the present one. Answer RAN with the number of those
+    /// called; or FAILED or RESPOND, with the number of those called before as payload.
+    TEA_ITEM_CALLS = 18,
 }
 
 /// Details of an item. Texts are valid until the next step of the cursor.
@@ -149,6 +156,8 @@ struct Pulled {
     failure: Failure,
     note: String,
     result: Value,
+    /// The last item asked for several calls.
+    calls: bool,
     /// JSON text of the last item.
     json: String,
     /// Keeps the texts of the last item, and the references that it carries.
@@ -348,6 +357,53 @@ pub unsafe extern "C" fn tea_cursor_note(
     unsafe { guarded(err, body) }
 }
 
+/// Lets the cursor ask for several calls at once (TEA_ITEM_CALLS).
+///
+/// # Safety
+/// `cursor` is a live cursor, `err` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_cursor_allow_runs(
+    cursor: *mut tea_cursor,
+    err: *mut *mut tea_error,
+) -> tea_status {
+    // SAFETY: the caller's promise.
+    let body = || unsafe {
+        handle(cursor, "cursor")?.0.get()?.cursor.allow_runs();
+        Ok(TEA_OK)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+/// Copies the nodes of the last TEA_ITEM_CALLS into an array of the caller, at most `n`. Returns how many there are.
+///
+/// # Safety
+/// `cursor` is a live cursor, `nodes` points to room for `n` numbers, `err` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_cursor_nodes(
+    cursor: *mut tea_cursor,
+    nodes: *mut u32,
+    n: usize,
+    err: *mut *mut tea_error,
+) -> i64 {
+    let body = || {
+        // SAFETY: the caller's promise.
+        let pulled = unsafe { handle(cursor, "cursor") }?.0.get()?;
+        let Some(Item::Calls { nodes: asked }) = &pulled.last else {
+            return Err(Failed::new(TEA_ERR_ANSWER, "the last item asked for no calls"));
+        };
+        if nodes.is_null() {
+            return Err(Failed::new(TEA_ERR_NULL, "nodes is NULL"));
+        }
+        let count = asked.len().min(n);
+        // SAFETY: not NULL, with room for `n` numbers by the caller's promise; the library's own memory is another.
+        unsafe { std::ptr::copy_nonoverlapping(asked.as_ptr(), nodes, count) };
+        Ok(asked.len() as i64)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
 /// The result that goes with TEA_ANSWER_RESULT, as JSON; references to objects of the host are handed over.
 ///
 /// # Safety
@@ -429,6 +485,12 @@ pub unsafe extern "C" fn tea_cursor_step(
             }
             Item::Event(Event::State { node }) => return Ok(number(tea_item_kind::TEA_ITEM_STATE, *node)),
             Item::Done => return Ok(number(tea_item_kind::TEA_ITEM_DONE, 0)),
+            Item::Calls { nodes } => {
+                let number = calls_number(nodes, pulled.cursor.generation());
+                pulled.last = Some(next);
+                pulled.calls = true;
+                return Ok(number);
+            }
             // A branch's event is told from the main flow's by the flow that delivers it.
             Item::Event(Event::ParallelState { node, .. }) => (tea_item_kind::TEA_ITEM_STATE, *node),
             other => (kind_of(other), 0),
@@ -444,6 +506,13 @@ pub unsafe extern "C" fn tea_cursor_step(
     unsafe { guarded(err, body) }
 }
 
+/// Kind, first node (24 bits), how many (10 bits), description of the graph (21 bits).
+fn calls_number(nodes: &[NodeId], generation: u64) -> i64 {
+    let first = i64::from(nodes.first().copied().unwrap_or_default());
+    let (count, generation) = (nodes.len() as i64 & 0x3ff, (generation & 0x1f_ffff).cast_signed());
+    tea_item_kind::TEA_ITEM_CALLS as i64 | first << 8 | count << 32 | generation << 42
+}
+
 fn number(kind: tea_item_kind, number: u32) -> i64 {
     kind as i64 | i64::from(number) << 8
 }
@@ -457,6 +526,7 @@ impl Pulled {
             failure: Failure::default(),
             note: String::new(),
             result: Value::Null,
+            calls: false,
             json: String::new(),
             last: None,
         }
@@ -464,6 +534,8 @@ impl Pulled {
 
     fn answer(&mut self, kind: i64, payload: i64) -> Result<Answer, Failed> {
         use tea_answer_kind::*;
+        let after = usize::try_from(payload).unwrap_or(usize::MAX);
+        let calls = std::mem::take(&mut self.calls);
         Ok(match kind {
             kind if kind == TEA_ANSWER_DONE as i64 => Answer::Done,
             kind if kind == TEA_ANSWER_TARGET as i64 => {
@@ -483,12 +555,19 @@ impl Pulled {
                 }
             }
             kind if kind == TEA_ANSWER_START as i64 => Answer::Start { announce: payload == 1 },
+            kind if kind == TEA_ANSWER_RAN as i64 => Answer::Ran(after),
+            kind if kind == TEA_ANSWER_FAILED as i64 && calls => {
+                Answer::FailedAfter(after, std::mem::take(&mut self.failure))
+            }
             kind if kind == TEA_ANSWER_FAILED as i64 => Answer::Failed(std::mem::take(&mut self.failure)),
-            kind if kind == TEA_ANSWER_RESPOND as i64 => Answer::Respond(Response {
-                status: std::mem::take(&mut self.note).into(),
-                body: Value::Null,
-                headers: Value::Null,
-            }),
+            kind if kind == TEA_ANSWER_RESPOND as i64 => {
+                let response = Response {
+                    status: std::mem::take(&mut self.note).into(),
+                    body: Value::Null,
+                    headers: Value::Null,
+                };
+                if calls { Answer::RespondAfter(after, response) } else { Answer::Respond(response) }
+            }
             kind if kind == TEA_ANSWER_RESULT as i64 => Answer::Result(std::mem::take(&mut self.result)),
             kind if kind == TEA_ANSWER_CORE as i64 => Answer::Core,
             kind if kind == TEA_ANSWER_STORED as i64 => Answer::Stored(None),
@@ -520,6 +599,7 @@ fn kind_of(item: &Item) -> tea_item_kind {
         Item::Launch { .. } => TEA_ITEM_LAUNCH,
         Item::Wait => TEA_ITEM_WAIT,
         Item::Pause => TEA_ITEM_PAUSE,
+        Item::Calls { .. } => TEA_ITEM_CALLS,
         Item::Request { .. } => TEA_ITEM_REQUEST,
         Item::Outcome(_) => TEA_ITEM_OUTCOME,
         Item::Raise(RaiseError::Unchanged(_)) => TEA_ITEM_RAISE,
@@ -609,7 +689,12 @@ fn details(item: &Item, json: &mut String) -> tea_item {
             }
             details.json = tea_str::of(json);
         }
-        Item::Call { .. } | Item::Condition { .. } | Item::Wait | Item::Pause | Item::Done => {}
+        Item::Call { .. }
+        | Item::Calls { .. }
+        | Item::Condition { .. }
+        | Item::Wait
+        | Item::Pause
+        | Item::Done => {}
     }
     details
 }

@@ -36,6 +36,7 @@ BRANCH_ERROR = int(lib.TEA_ITEM_BRANCH_ERROR)
 OUTCOME = int(lib.TEA_ITEM_OUTCOME)
 RAISE = int(lib.TEA_ITEM_RAISE)
 UNKNOWN_NODE = int(lib.TEA_ITEM_UNKNOWN_NODE)
+CALLS = int(lib.TEA_ITEM_CALLS)
 
 ANSWER_START = int(lib.TEA_ANSWER_START)
 ANSWER_DONE = int(lib.TEA_ANSWER_DONE)
@@ -44,6 +45,7 @@ ANSWER_FAILED = int(lib.TEA_ANSWER_FAILED)
 ANSWER_RESPOND = int(lib.TEA_ANSWER_RESPOND)
 ANSWER_STORED = int(lib.TEA_ANSWER_STORED)
 ANSWER_KEPT = int(lib.TEA_ANSWER_KEPT)
+ANSWER_RAN = int(lib.TEA_ANSWER_RAN)
 
 STOPS = int(lib.TEA_FLAG_STOPS) << 8
 INFO = int(lib.TEA_FLAG_INFO) << 8
@@ -97,6 +99,13 @@ def _open(graph: StateGraph, twin: Twin, stream: bool, flow: Flow, start: Start)
         interrupt = _INTERRUPTS.get(start.interrupt or "", 0)
         call(lib.tea_cursor_new, twin.pointer, int(stream), flow.key, flow.key, node, interrupt, out)
     return out[0]
+
+
+def raise_parked() -> None:
+    """Raises what a callback raised on this thread without a way to say so (a log handler, Ctrl-C in it)."""
+    exception = parked.pop(get_ident(), None)
+    if exception is not None:
+        raise exception
 
 
 def record_flags(graph: StateGraph) -> int:
@@ -175,6 +184,7 @@ def drive(
     cause: BaseException | None = None
     try:
         cursor = _open(graph, twin, stream, flow, start)
+        call(lib.tea_cursor_allow_runs, cursor)
         error, details = _new_pointer("tea_error **"), _new_pointer("tea_item *")
         step, levels = lib.tea_cursor_step, getattr(graph.logger, "_cache", {})
         refusal = None if start.scope is not None else graph._executor_refusal(config)
@@ -186,15 +196,17 @@ def drive(
                 twin.push(structure)
             if graph.interrupt_before or graph.interrupt_after:
                 answer |= STOPS
-            # logging keeps its decisions in this cache; empty after every change of a level.
-            if levels.get(20) is not False:
-                answer |= record_flags(graph)
-            item = step(cursor, answer, details, error)
+            # logging keeps its decisions in this cache; it is empty after every change of a level.
+            records = 0 if levels.get(20) is False else record_flags(graph)
+            item = step(cursor, answer | records, details, error)
+            if parked:
+                raise_parked()
             answer = ANSWER_DONE
             kind = item & 0xFF
             if kind == CALL:
                 node = item >> 8
-                plan, function = prepared = twin.functions[node]
+                prepared = twin.functions[node]
+                plan, function = prepared
                 try:
                     if plan is STATE_ONLY:
                         result = function(state=state)
@@ -209,12 +221,44 @@ def drive(
                 except Exception as exception:
                     cause = exception
                     answer = graph._answer_failure(cursor, exception)
+            elif kind == CALLS:
+                done, version = 0, structure.version
+                for prepared, node in twin.runs.get(item) or twin.calls(cursor, item):
+                    plan, function = prepared
+                    try:
+                        if plan is STATE_ONLY:
+                            result = function(state=state)
+                        elif plan is NO_ARGUMENTS:
+                            result = function()
+                        else:
+                            result = invoke(prepared, state, config, node, graph)
+                        if isinstance(result, dict):
+                            state.update(result)
+                        else:
+                            state["result"] = result
+                    except Exception as exception:
+                        cause = exception
+                        answer = graph._answer_failure(cursor, exception) | done << 16
+                        break
+                    done += 1
+                    if stream:
+                        yield {"type": "state", "node": node, "state": state.copy()}
+                    if (
+                        graph._structure.version != version
+                        or graph.interrupt_before
+                        or graph.interrupt_after
+                        or levels.get(20) is not False
+                    ):
+                        answer = ANSWER_RAN | done << 16
+                        break
+                else:
+                    answer = ANSWER_RAN | done << 16
             elif kind == STATE:
                 yield {"type": "state", "node": twin.names[item >> 8], "state": state.copy()}
             elif kind == CONDITION:
                 payload, value = choose(twin.conditions[item >> 8], state, config, graph, twin)
                 answer = ANSWER_TARGET | payload << 16
-                if levels.get(10) is not False:
+                if records & DEBUG:
                     tell_choice(cursor, value, graph.log_state_values)
             elif item < 0:
                 raise error_of(item, error)
@@ -244,7 +288,8 @@ def drive(
                 if start.scope is not None:
                     state["_scoped_error"] = {"node": node, "error": message}
                     return
-                reached = getattr(kept.get(details.result), "state", None)
+                result = kept.get(details.result)
+                reached = result if isinstance(result, dict) else getattr(result, "state", None)
                 yield {"type": "error", "node": node, "error": message, "state": reached or state.copy()}
                 return
             elif kind == LAUNCH:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _thread import allocate_lock
 from array import array
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 # Conditions of unconditional edges are lambdas by contract (`SG-15`).
 ALWAYS = lambda **_kwargs: True  # noqa: E731
+
+
+# The library asks for no more calls at once.
+_MOST_CALLS = 1024
 
 
 class Condition:
@@ -31,7 +36,7 @@ class Condition:
 class Twin:
     """The graph as the library knows it. `push` brings it up to date; it costs one call for the whole graph."""
 
-    __slots__ = ("__weakref__", "conditions", "functions", "ids", "names", "pointer", "seen")
+    __slots__ = ("_lock", "_numbers", "conditions", "functions", "ids", "names", "pointer", "runs", "seen")
 
     def __init__(self) -> None:
         out = ffi.new("tea_graph **")
@@ -41,13 +46,24 @@ class Twin:
         self.ids: dict[Any, int] = {"__start__": 0, "__end__": 1}
         self.names: list[Any] = ["__start__", "__end__"]
         # By number of the node.
-        self.functions: list[Prepared | None] = []
-        # By the numbers that conditional edges were given.
+        self.functions: list[Prepared | None] = [None, None]
+        # By the numbers that conditional edges were given, and these numbers by edge.
         self.conditions: list[Condition] = []
+        self._numbers: dict[tuple[Any, Any], int] = {}
+        # Nodes that are called in a row, by the number of the item that asks for them.
+        self.runs: dict[int, list[tuple[Prepared, Any]]] = {}
         self.seen = -1
+        self._lock = allocate_lock()
 
     def id_of(self, name: Any) -> int:
         """The number of a name, a new one if need be; raises TypeError for an unhashable name."""
+        known = self.ids.get(name)
+        if known is not None:
+            return known
+        with self._lock:
+            return self._id_of(name)
+
+    def _id_of(self, name: Any) -> int:
         known = self.ids.get(name)
         if known is not None:
             return known
@@ -59,52 +75,67 @@ class Twin:
             # Two texts with the same UTF-8 form (lone surrogates): told apart like names that are no texts.
             key = b"\0%d" % len(self.names)
             number = call(lib.tea_graph_intern, self.pointer, key, label)
-        self.ids[name] = number
         self.names.append(name)
         self.functions.append(None)
+        self.ids[name] = number
         return number
 
     def push(self, structure: Structure) -> None:
-        """Describes the structure to the library, if it changed since the last time."""
-        version = structure.version
-        if version == self.seen:
-            return
-        words = array("q")
-        id_of = self.id_of
-        # Numbers first: edges name nodes that come later.
-        numbers = [id_of(name) for name in structure.nodes]
-        before = {id(entry[1]): entry for entry in self.functions if entry is not None}
-        functions: list[Prepared | None] = [None] * len(self.names)
-        self.conditions = conditions = []
-        for number, (name, attributes) in zip(numbers, structure.nodes.items(), strict=True):
-            run = attributes.get("run")
-            if run:
-                # Plans made so far are kept.
-                functions[number] = before.get(id(run)) or prepare(run)
-            edges = structure.successors.get(name) or {}
-            words.extend((number, number if run else -1, len(edges)))
-            for target, edge in edges.items():
-                words.extend((id_of(target), self._rule(edge, name, target, conditions), self._join(edge)))
-        functions.extend([None] * (len(self.names) - len(functions)))
-        self.functions = functions
-        address, count = words.buffer_info()
-        call(lib.tea_graph_describe, self.pointer, ffi.cast("int64_t *", address), count)
-        self.seen = version
+        """Describes the structure to the library, if it changed since the last time.
 
-    def _rule(self, edge: dict[str, Any], source: Any, target: Any, conditions: list[Condition]) -> int:
-        """-1 for an unconditional edge, else the number of its condition."""
+        Runs on other threads may be reading: numbers keep their meaning, entries are replaced one by one.
+        """
+        with self._lock:
+            version = structure.version
+            if version == self.seen:
+                return
+            words = array("q")
+            # Numbers first: edges name nodes that come later.
+            numbers = [self._id_of(name) for name in structure.nodes]
+            functions = self.functions
+            for number, (name, attributes) in zip(numbers, structure.nodes.items(), strict=True):
+                run = attributes.get("run")
+                if run:
+                    prepared = functions[number]
+                    # A plan that was made is kept.
+                    if prepared is None or prepared[1] is not run:
+                        functions[number] = prepare(run)
+                edges = structure.successors.get(name) or {}
+                words.extend((number, number if run else -1, len(edges)))
+                for target, edge in edges.items():
+                    words.extend((self._id_of(target), self._rule(edge, name, target), self._join(edge)))
+            address, count = words.buffer_info()
+            call(lib.tea_graph_describe, self.pointer, ffi.cast("int64_t *", address), count)
+            self.runs = {}
+            self.seen = version
+
+    def _rule(self, edge: dict[str, Any], source: Any, target: Any) -> int:
+        """-1 for an unconditional edge, else the number of its condition, which is the edge's for good."""
         condition, mapping = edge.get("cond", ALWAYS), edge.get("cond_map")
         if condition is ALWAYS and (not mapping or (len(mapping) == 1 and mapping.get(True) == target)):
             return -1
-        conditions.append(Condition(prepare(condition), mapping, source, target))
-        return len(conditions) - 1
+        number = self._numbers.setdefault((source, target), len(self.conditions))
+        entry = Condition(prepare(condition), mapping, source, target)
+        if number == len(self.conditions):
+            self.conditions.append(entry)
+        else:
+            self.conditions[number] = entry
+        return number
 
     def _join(self, edge: dict[str, Any]) -> int:
         """-1 for a normal edge, -2 for a parallel edge without a join, else the number of the join."""
         if not edge.get("parallel"):
             return -1
         join = edge.get("fan_in_node")
-        return -2 if join is None else self.id_of(join)
+        return -2 if join is None else self._id_of(join)
+
+    def calls(self, cursor: Any, item: int) -> list[tuple[Prepared, Any]]:
+        """The functions and names of the nodes that an item asks to call, kept for the next time."""
+        nodes = ffi.new("uint32_t[]", _MOST_CALLS)
+        count = call(lib.tea_cursor_nodes, cursor, nodes, _MOST_CALLS)
+        run: list[Any] = [(self.functions[number], self.names[number]) for number in ffi.unpack(nodes, count)]
+        self.runs[item] = run
+        return run
 
     def configure(self, options: str) -> None:
         """Changes settings; a JSON map."""

@@ -8,10 +8,14 @@ use super::event::Event;
 use super::program::{Process, Scene, Stop, Turn};
 use super::{Answer, BranchError, Failure, Item, Live, Method, RaiseError, Response, RunError, StepError};
 use crate::checkpoint::{Checkpoint, CheckpointError, Store, write_file};
-use crate::graph::{Action, END, Graph, NodeId, START, Topology};
+use crate::graph::{Action, END, Edge, Graph, NodeId, Rule, START, Topology};
 use crate::host::{Host, LogLevel, Query, When};
 use crate::state::State;
 use crate::value::{Map, Value};
+
+/// How many nodes are called at once at most: what changes meanwhile is seen after each of them, but the list is
+/// made anew for each run.
+const MAX_RUN: usize = 1000;
 
 /// How many moves a step makes without an item before it pauses.
 const MAX_TURNS: u32 = 100_000;
@@ -78,6 +82,9 @@ pub(super) enum Phase {
     Enter,
     Call,
     AwaitResult,
+    AwaitRan {
+        nodes: Vec<NodeId>,
+    },
     /// A program is to be polled.
     Poll,
     AwaitRequest,
@@ -129,6 +136,7 @@ pub struct Cursor {
     pub(super) at_join: bool,
     pub(super) pending: Pending,
     process: Option<Process>,
+    runs: bool,
     pub(super) outcome: Option<BranchError>,
     steps: u64,
     /// Branches hand on their plain states, also in `invoke` (resumed runs).
@@ -184,6 +192,7 @@ impl Cursor {
             at_join: false,
             pending: Pending::default(),
             process: None,
+            runs: false,
             outcome: None,
             steps: 0,
             plain_results: method == Method::Stream,
@@ -209,6 +218,11 @@ impl Cursor {
     /// The structure that the run looks at.
     pub fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    /// Which structure of the graph the run looks at ([`Graph::generation`]).
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The graph.
@@ -275,6 +289,11 @@ impl Cursor {
                 Phase::AwaitResult => {
                     let given = std::mem::replace(&mut answer, Answer::Done);
                     self.take_result(given)?
+                }
+                Phase::AwaitRan { nodes } => {
+                    let nodes = std::mem::take(nodes);
+                    let given = std::mem::replace(&mut answer, Answer::Done);
+                    self.take_ran(&nodes, given)?
                 }
                 Phase::Poll => self.poll()?,
                 Phase::AwaitRequest => {
@@ -442,6 +461,10 @@ impl Cursor {
             }
             Action::Call { reference } => {
                 let reference = *reference;
+                if let Some(nodes) = self.run_of_calls() {
+                    self.phase = Phase::AwaitRan { nodes: nodes.clone() };
+                    return Ok(Some(Item::Calls { nodes }));
+                }
                 self.record_enter(self.at_join)?;
                 self.phase = Phase::AwaitResult;
                 Ok(Some(Item::Call { node: self.node, reference }))
@@ -451,6 +474,65 @@ impl Cursor {
                 self.record_enter(self.at_join)?;
                 self.process = Some(process);
                 self.phase = Phase::Poll;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Lets the cursor ask for several calls at once ([`Item::Calls`]).
+    pub fn allow_runs(&mut self) {
+        self.runs = true;
+    }
+
+    /// The nodes from the present one on that can be called without a step in between; `None` if that is one only.
+    fn run_of_calls(&self) -> Option<Vec<NodeId>> {
+        let live = self.live;
+        // The number of the first node has 24 bits in the C ABI.
+        if self.node >> 24 != 0 {
+            return None;
+        }
+        if !self.runs || live.stops || live.info || self.at_join || !matches!(self.role, Role::Main { .. }) {
+            return None;
+        }
+        let room = match self.graph.step_limit() {
+            // The present node is counted already.
+            Some(limit) => usize::try_from(limit.saturating_sub(self.steps)).unwrap_or(MAX_RUN).min(MAX_RUN),
+            None => MAX_RUN,
+        };
+        let mut nodes = vec![self.node];
+        let mut node = self.topology.get(self.node)?;
+        while nodes.len() < room {
+            let [Edge { target, rule: Rule::Always, parallel: None }] = node.edges.as_slice() else { break };
+            let Some(next) = self.topology.get(*target) else { break };
+            if *target == END || !matches!(next.action, Action::Call { .. }) {
+                break;
+            }
+            nodes.push(*target);
+            node = next;
+        }
+        (nodes.len() > 1).then_some(nodes)
+    }
+
+    fn take_ran(&mut self, nodes: &[NodeId], answer: Answer) -> Result<Option<Item>, StepError> {
+        let (count, failed) = match answer {
+            Answer::Ran(count) => (count, None),
+            Answer::FailedAfter(count, failure) => (count, Some(Answer::Failed(failure))),
+            Answer::RespondAfter(count, response) => (count, Some(Answer::Respond(response))),
+            other => return Err(wrong(&other, "how many functions were called")),
+        };
+        let last = if failed.is_some() { count } else { count.wrapping_sub(1) };
+        let Some(node) = nodes.get(last) else {
+            return Err(StepError::WrongAnswer {
+                answer: "RAN",
+                expected: "a number of calls that were asked for",
+            });
+        };
+        self.node = *node;
+        self.steps += last as u64;
+        match failed {
+            Some(answer) => self.take_result(answer),
+            None => {
+                self.phase = Phase::Ran;
                 Ok(None)
             }
         }
@@ -679,6 +761,9 @@ pub(super) fn wrong(answer: &Answer, expected: &'static str) -> StepError {
         Answer::Target(_) => "TARGET",
         Answer::Choice(_) => "CHOICE",
         Answer::Core => "CORE",
+        Answer::Ran(_) => "RAN",
+        Answer::FailedAfter(..) => "FAILED",
+        Answer::RespondAfter(..) => "RESPOND",
         Answer::Failed(_) => "FAILED",
         Answer::Respond(_) => "RESPOND",
         Answer::Stored(_) => "STORED",

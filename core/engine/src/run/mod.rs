@@ -66,6 +66,14 @@ pub enum Item {
         /// The host's number for the function.
         reference: u32,
     },
+    /// Call the functions of several nodes, each of which leads to the next one unconditionally; only for a host
+    /// that asks for it ([`Cursor::allow_runs`]). Answer how many were called: [`Answer::Ran`] if all went well, or
+    /// if something in [`Live`] changed meanwhile; [`Answer::FailedAfter`] or [`Answer::RespondAfter`] for the next
+    /// one. Records and interrupts are off while this is asked.
+    Calls {
+        /// The nodes, at least two.
+        nodes: Vec<NodeId>,
+    },
     /// A program of the engine asks the host; see [`Request`] for the answers.
     Request {
         /// The node that is running.
@@ -197,6 +205,12 @@ pub enum Answer {
     Choice(Value),
     /// The action is the engine's own: it runs it.
     Core,
+    /// So many functions of [`Item::Calls`] were called, at least one; their events were delivered.
+    Ran(usize),
+    /// So many functions of [`Item::Calls`] were called, then the next one failed.
+    FailedAfter(usize, Failure),
+    /// So many functions of [`Item::Calls`] were called, then the next one answered for the whole run.
+    RespondAfter(usize, Response),
     /// The function failed.
     Failed(Failure),
     /// The function answers for the whole run; `status` is for the record.
