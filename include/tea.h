@@ -79,6 +79,10 @@ typedef enum tea_status {
   TEA_ERR_IO = -302,
   // The state holds what a checkpoint cannot hold (Python: TypeError).
   TEA_ERR_NOT_STORABLE = -303,
+  // A template or a condition could not be compiled or evaluated (Python: the class of the error).
+  TEA_ERR_TEMPLATE = -400,
+  // An agent could not be loaded (Python: the class of the error).
+  TEA_ERR_AGENT = -401,
 } tea_status;
 
 // Kind of the answer to an item: the low 8 bits of the `answer` of tea_cursor_step. Bits 8 to 15 are
@@ -260,6 +264,14 @@ typedef struct tea_graph tea_graph;
 //     tea_run_new ─▶ tea_run_next until TEA_DONE ─▶ tea_run_free (at any time: abandons the run)
 typedef struct tea_run tea_run;
 
+// Borrowed UTF-8 text: pointer and length in bytes. Not terminated by a NUL; may hold one.
+typedef struct tea_str {
+  // First byte; may be NULL if `len` is 0.
+  const uint8_t *ptr;
+  // Length in bytes.
+  size_t len;
+} tea_str;
+
 // Text that the library hands out. Free it with tea_buffer_free; it is then empty and may be freed again.
 // Start with an empty one: `tea_buffer text = {0};`. What it held before a call is freed by the call.
 typedef struct tea_buffer {
@@ -270,14 +282,6 @@ typedef struct tea_buffer {
   // Size of the allocation; the library's own.
   size_t cap;
 } tea_buffer;
-
-// Borrowed UTF-8 text: pointer and length in bytes. Not terminated by a NUL; may hold one.
-typedef struct tea_str {
-  // First byte; may be NULL if `len` is 0.
-  const uint8_t *ptr;
-  // Length in bytes.
-  size_t len;
-} tea_str;
 
 // Details of an item. Texts are valid until the next step of the cursor.
 typedef struct tea_item {
@@ -332,8 +336,10 @@ typedef struct tea_value {
 } tea_value;
 
 // The callbacks of a host whose states are live objects. All members may be NULL: a question that a host
-// cannot answer is an error of the run that asked it. They return a tea_status; below 0 is an error too: the host keeps its own
-// error object and raises it when the step that asked returns TEA_ERR_HOST.
+// cannot answer is an error of the run that asked it. They return a tea_status; below 0 is an error too: the host
+// keeps its own error object and raises it when the step that asked returns TEA_ERR_HOST. Where there is a
+// tea_value to write, the host may write the reason there, as a text such as "TypeError: no number", which
+// templates treat like an error of their own.
 //
 // Callbacks run on the thread that pulls the run. `size` is sizeof(tea_host), so that the table can grow.
 typedef struct tea_host {
@@ -392,6 +398,35 @@ typedef int32_t (*tea_function)(void *user_data, struct tea_call *call);
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+// Renders a template and hands out the result as JSON: the value of a template that is a single expression, the
+// text of any other. References to objects of the host in the result stay valid until the next call of this kind on
+// the same thread. `scope` is a JSON map:
+// `roots` (map of the names that the template sees; a map or an object of the host among them answers null for a
+// missing key), `env` (true: the name `env` is the environment of the process), `strict` (false: an ordinary
+// failure in a single expression gives the text of the template), `text` (false; true: the text also of a single
+// expression). Compiled templates are kept.
+//
+// Errors: TEA_ERR_TEMPLATE, with the class of the exception that the reference raises.
+//
+// # Safety
+// `engine` is a live engine, the texts are valid, `out` a buffer, `err` NULL or writable.
+enum tea_status tea_template_render(const struct tea_engine *engine,
+                                    struct tea_str template_,
+                                    struct tea_str scope,
+                                    struct tea_buffer *out,
+                                    struct tea_error **err);
+
+// Evaluates a condition: 1 if it is true, 0 if not, or a status below 0. `dialect` is a tea_dialect; `scope` as
+// for tea_template_render. A text that is not valid in the dialect of gotos is false.
+//
+// # Safety
+// `engine` is a live engine, the texts are valid, `err` NULL or writable.
+int64_t tea_condition_eval(const struct tea_engine *engine,
+                           struct tea_str condition,
+                           uint32_t dialect,
+                           struct tea_str scope,
+                           struct tea_error **err);
 
 // The whole state as JSON.
 //

@@ -18,17 +18,6 @@ use crate::host::TableHost;
 use crate::status::tea_status::{self, *};
 use crate::text::{tea_buffer, tea_str};
 
-/// Which of the two languages of conditions a text is in.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(non_camel_case_types)]
-pub enum tea_dialect {
-    /// Conditions of edges and loops: the truth of the value; a bare name is a key of `state`.
-    TEA_DIALECT_EDGE = 0,
-    /// Rules of `goto`: the text of the result decides, and an error is false.
-    TEA_DIALECT_GOTO = 1,
-}
-
 /// What was compiled so far. A host that makes up texts endlessly must not fill the memory.
 #[derive(Default)]
 pub(crate) struct Compiled {
@@ -179,8 +168,9 @@ pub unsafe extern "C" fn tea_template_render(
     unsafe { guarded(err, body) }
 }
 
-/// Evaluates a condition: 1 if it is true, 0 if not, or a status below 0. `dialect` is a tea_dialect; `scope` as
-/// for tea_template_render. A text that is not valid in the dialect of gotos is false.
+/// Evaluates a condition: 1 if it is true, 0 if not, or a status below 0. `dialect` 0: of
+/// edges and loops, where the truth of the value decides and a bare name is a key of `state`; 1: of goto rules, where
+/// the text of the result decides and an error is false. `scope` as for tea_template_render.
 ///
 /// # Safety
 /// `engine` is a live engine, the texts are valid, `err` NULL or writable.
@@ -199,7 +189,7 @@ pub unsafe extern "C" fn tea_condition_eval(
         let dialect = match dialect {
             0 => Dialect::Edge,
             1 => Dialect::Goto,
-            other => return Err(Failed::new(TEA_ERR_ARGUMENT, format!("{other} is no tea_dialect"))),
+            other => return Err(Failed::new(TEA_ERR_ARGUMENT, format!("dialect is 0 or 1, not {other}"))),
         };
         let host = engine.table_host();
         let _releasing = Releasing(host.as_ref());

@@ -65,14 +65,12 @@ def error_of(status: int, error: Any) -> BaseException:
         if exception is not None:
             return exception
     if status <= lib.TEA_ERR_BUILD:
-        kinds: dict[str, type[Exception]] = {
-            "ValueError": ValueError,
-            "KeyError": KeyError,
-            "FileNotFoundError": FileNotFoundError,
-            "OSError": OSError,
-            "TypeError": TypeError,
-        }
-        return kinds.get(name, RuntimeError)(message)
+        import builtins
+
+        kind = getattr(builtins, name, None)
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            kind = RuntimeError
+        return kind(message)
     return NativeError(message)
 
 
