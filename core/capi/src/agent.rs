@@ -2,8 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tea_core::agent::{Agent, AgentError, LoadOptions};
+use tea_core::checkpoint::Store;
 use tea_core::host::{Host, LogLevel};
 use tea_core::template::{
     Condition, Dialect, Jinja, Root, Scope, Template, TemplateEngine, TemplateError,
@@ -12,8 +15,8 @@ use tea_core::value::{Map, Value};
 
 use crate::engine::{Shared, tea_engine};
 use crate::error::{Failed, tea_error};
-use crate::graph::flag;
-use crate::guard::{guarded, handle};
+use crate::graph::{expected, flag, names, tea_graph};
+use crate::guard::{guarded, handle, output};
 use crate::host::TableHost;
 use crate::status::tea_status::{self, *};
 use crate::text::{tea_buffer, tea_str};
@@ -208,6 +211,187 @@ pub unsafe extern "C" fn tea_condition_eval(
         };
         let scope = given.scope(host.as_ref()).warn(&warn);
         Ok(i64::from(condition.evaluate(&scope)?))
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+impl From<AgentError> for Failed {
+    fn from(error: AgentError) -> Self {
+        let mut failed = Failed::new(TEA_ERR_AGENT, error.to_string());
+        failed.class = error.class;
+        failed
+    }
+}
+
+const LOAD_OPTIONS: [&str; 13] = [
+    "text",
+    "json",
+    "base_dir",
+    "host_actions",
+    "languages",
+    "overlays",
+    "lua_enabled",
+    "lua_timeout",
+    "strict_templates",
+    "secrets",
+    "raw_parameters",
+    "checkpointer",
+    "detail",
+];
+
+fn text_option<'a>(options: &'a Map, key: &str) -> Result<Option<&'a str>, Failed> {
+    match options.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Str(text)) => Ok(Some(text)),
+        Some(other) => Err(expected(key, "a text", other)),
+    }
+}
+
+fn load_options(options: &Map, engine: &Shared) -> Result<LoadOptions, Failed> {
+    let default = LoadOptions::default();
+    let overlays = match options.get("overlays") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::List(items)) => items.to_vec(),
+        Some(other) => return Err(expected("overlays", "a list of maps", other)),
+    };
+    let lua_timeout = match options.get("lua_timeout") {
+        None | Some(Value::Null) => default.lua_timeout,
+        Some(Value::Int(seconds)) => *seconds as f64,
+        Some(Value::Float(seconds)) => *seconds,
+        Some(other) => return Err(expected("lua_timeout", "a number of seconds", other)),
+    };
+    let mut raw_parameters = HashMap::new();
+    match options.get("raw_parameters") {
+        None | Some(Value::Null) => {}
+        Some(Value::Map(actions)) => {
+            for key in actions.keys() {
+                let name = tea_core::value::text(key.value());
+                raw_parameters.insert(name.clone(), names(actions, &name)?);
+            }
+        }
+        Some(other) => return Err(expected("raw_parameters", "a map of lists of names", other)),
+    }
+    Ok(LoadOptions {
+        host_actions: flag(options, "host_actions")?,
+        languages: names(options, "languages")?.into_iter().map(Arc::from).collect(),
+        overlays,
+        lua_enabled: flag(options, "lua_enabled")?,
+        lua_timeout,
+        strict_templates: match options.get("strict_templates") {
+            None | Some(Value::Null) => None,
+            Some(_) => Some(flag(options, "strict_templates")?),
+        },
+        secrets: options.get("secrets").filter(|secrets| **secrets != Value::Null).cloned(),
+        raw_parameters,
+        store: match text_option(options, "checkpointer")? {
+            None => Store::None,
+            Some("memory") => Store::Memory(Arc::clone(&engine.memory)),
+            Some(_) => {
+                return Err(Failed::new(TEA_ERR_ARGUMENT, "option 'checkpointer': \"memory\" or null is expected"));
+            }
+        },
+        ..default
+    })
+}
+
+/// Loads an agent. `source` is the path of a YAML file; with the option `text` the YAML text itself; with `json` the
+/// document as JSON (objects of the host in it are handed over). `options` is a JSON map or empty: `text`, `json`
+/// (false), `base_dir` (null: against which relative paths count), `host_actions` (false: TEA_ITEM_REQUEST asks the
+/// host for every action first), `languages` (list of the languages of code that the host runs: "python",
+/// "python-expression"), `overlays` (list of maps, merged over the agent), `lua_enabled` (false: code without
+/// `language` may be Lua), `lua_timeout` (30, in seconds), `strict_templates` (null: as the agent says), `secrets` (a
+/// map, or null), `raw_parameters` (map: parameters that actions of the host get as they are written),
+/// `checkpointer` ("memory", or null: a directory if the agent has interrupts), `detail` (false; true: the message of
+/// an error names file, line, column and the path in the document).
+///
+/// The graph is an ordinary one, ready to run. `info` (may be NULL) receives a JSON map that describes the agent:
+/// `name`, `nodes` (`name`, number of the `program` or null, `fan_in`, `interrupt`), `edges` (`from`, `to`, number of
+/// the `condition` or null, `fan_in`), `interrupt_before`, `interrupt_after`, `config` (the whole document),
+/// `warnings`, and more. A program or condition with number n is -2 - n in tea_graph_describe.
+///
+/// Errors: TEA_ERR_AGENT with the class that the reference raises.
+///
+/// # Safety
+/// `engine` is a live engine, the texts are valid, `out` writable, `info` NULL or a buffer, `err` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_agent_load(
+    engine: *const tea_engine,
+    source: tea_str,
+    options: tea_str,
+    out: *mut *mut tea_graph,
+    info: *mut tea_buffer,
+    err: *mut *mut tea_error,
+) -> tea_status {
+    // SAFETY: the caller's promise.
+    let body = || unsafe {
+        let engine = Arc::clone(&handle(engine, "engine")?.0);
+        let source = source.text("source")?;
+        let given = crate::graph::options(options, &LOAD_OPTIONS)?;
+        let load = load_options(&given, &engine)?;
+        let base_dir = text_option(&given, "base_dir")?.map(Path::new);
+        let loaded = if flag(&given, "json")? {
+            let value = Value::from_json_with(source.as_bytes(), &engine.references)?;
+            Agent::load_value(value, base_dir, &load)
+        } else if flag(&given, "text")? {
+            Agent::load_text(source, base_dir, &load)
+        } else {
+            Agent::load_file(source, &load)
+        };
+        let agent = match loaded {
+            Ok(agent) => agent,
+            Err(error) => {
+                let detail = flag(&given, "detail")?.then(|| error.detail());
+                let mut failed = Failed::from(error);
+                if let Some(detail) = detail {
+                    failed.message = detail;
+                }
+                return Err(failed);
+            }
+        };
+        output(out, "graph", || {
+            if !info.is_null() {
+                give(info, agent.info())?;
+            }
+            Ok(tea_graph::made(Arc::clone(agent.graph()), engine, Some(Arc::clone(agent.context()))))
+        })?;
+        Ok(TEA_OK)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+/// Replaces roots of what the templates of an agent see, also while it runs: a JSON map with any of `variables`,
+/// `secrets`, `data`, `checkpoint` (map of `dir` and `last`), `llm_settings`. A root is a map, or an object of the host,
+/// which is then read each time it is used.
+///
+/// # Safety
+/// `graph` is a live graph made by tea_agent_load, `roots` valid text, `err` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_agent_context(
+    graph: *const tea_graph,
+    roots: tea_str,
+    err: *mut *mut tea_error,
+) -> tea_status {
+    // SAFETY: the caller's promise.
+    let body = || unsafe {
+        let graph = &handle(graph, "graph")?.0;
+        let Some(context) = &graph.context else {
+            return Err(Failed::new(TEA_ERR_ARGUMENT, "the graph is no agent's (tea_agent_load)"));
+        };
+        let Value::Map(roots) = Value::from_json_with(roots.bytes("roots")?, &graph.engine.references)? else {
+            return Err(Failed::new(TEA_ERR_JSON, "the roots are a JSON map"));
+        };
+        for (key, value) in roots.iter() {
+            let name = tea_core::value::text(key.value());
+            if !matches!(value, Value::Map(_) | Value::Host(_)) {
+                return Err(expected(&name, "a map or an object of the host", value));
+            }
+            if !context.set(&name, value.clone()) {
+                return Err(Failed::new(TEA_ERR_ARGUMENT, format!("there is no root '{name}'")));
+            }
+        }
+        Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.
     unsafe { guarded(err, body) }

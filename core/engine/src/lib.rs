@@ -9,11 +9,14 @@
 //! - [`checkpoint`]: what is kept of a run at an interrupt.
 //! - [`yaml`]: how agent files are read.
 //! - [`template`]: templates and conditions of agents.
+//! - [`agent`]: agent files compiled to graphs.
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod checkpoint;
 pub mod graph;
 pub mod host;
+pub mod lua;
 pub mod run;
 pub mod state;
 pub mod template;

@@ -4,8 +4,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::host::{CopyDepth, Host, HostError, HostRef, Query};
-use crate::value::{Map, Value, repr};
+use crate::host::{CopyDepth, Host, HostError, HostRef, Lookup, Query};
+use crate::value::{Key, Map, Value, repr};
 
 /// The state of a flow. Clones are the same state; a state of its own is made by [`State::fork`].
 #[derive(Clone)]
@@ -29,6 +29,15 @@ impl Cell {
     /// The map as it is now.
     pub fn map(&self) -> Arc<Map> {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn replace(&self, map: Arc<Map>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = map;
+    }
+
+    fn remove(&self, key: &str) -> Option<Value> {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.contains_key(key).then(|| Arc::make_mut(&mut map).shift_remove(key)).flatten()
     }
 
     fn merge(&self, delta: &Map) {
@@ -80,6 +89,64 @@ impl State {
                 State::Host { object: host.copy(object.id(), CopyDepth::Deep)?, host: Arc::clone(host) }
             }
         })
+    }
+
+    /// A copy of the top level, for work whose changes count only once it is done: what is nested in a live
+    /// state stays shared.
+    pub fn shallow(&self) -> Result<State, HostError> {
+        Ok(match self {
+            State::Core(state) => State::core(state.map()),
+            State::Host { object, host } => {
+                State::Host { object: host.copy(object.id(), CopyDepth::Shallow)?, host: Arc::clone(host) }
+            }
+        })
+    }
+
+    /// The top level as a map: of a live state, its values as the host hands them out (containers may be
+    /// references to live objects).
+    pub fn entries(&self) -> Result<Arc<Map>, HostError> {
+        match self {
+            State::Core(state) => Ok(state.map()),
+            State::Host { object, host } => {
+                let mut map = Map::new();
+                for key in host.keys(object.id())? {
+                    let value = host.get(object.id(), &key, Lookup::Item)?;
+                    if let (Ok(key), Some(value)) = (Key::new(key), value) {
+                        map.insert(key, value);
+                    }
+                }
+                Ok(Arc::new(map))
+            }
+        }
+    }
+
+    /// The value under a text key.
+    pub fn get(&self, key: &str) -> Result<Option<Value>, HostError> {
+        match self {
+            State::Core(state) => Ok(state.map().get(key).cloned()),
+            State::Host { object, host } => host.get(object.id(), &Value::from(key), Lookup::Item),
+        }
+    }
+
+    /// Removes a key and hands out what was under it.
+    pub fn remove(&self, key: &str) -> Result<Option<Value>, HostError> {
+        match self {
+            State::Core(state) => Ok(state.remove(key)),
+            State::Host { object, host } => {
+                let value = host.get(object.id(), &Value::from(key), Lookup::Item)?;
+                if value.is_some() {
+                    host.call(object.id(), "pop", &[Value::from(key), Value::Null])?;
+                }
+                Ok(value)
+            }
+        }
+    }
+
+    /// Replaces a core-resident state as a whole. A live state is changed by its host only.
+    pub fn replace(&self, map: Arc<Map>) {
+        if let State::Core(state) = self {
+            state.replace(map);
+        }
     }
 
     /// The text of the state, for records.

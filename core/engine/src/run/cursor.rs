@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::branch::{Mailbox, Pending};
 use super::event::Event;
-use super::program::{Process, Scene, Stop, Turn};
+use super::program::{Process, Scene, Slots, Stop, Turn};
 use super::{Answer, BranchError, Failure, Item, Live, Method, RaiseError, Response, RunError, StepError};
 use crate::checkpoint::{Checkpoint, CheckpointError, Store, write_file};
 use crate::graph::{Action, END, Edge, Graph, NodeId, Rule, START, Topology};
@@ -137,6 +137,11 @@ pub struct Cursor {
     pub(super) pending: Pending,
     process: Option<Process>,
     runs: bool,
+    /// The state of the request that the host is answering, if it is not the flow's own.
+    lent: Option<State>,
+    /// What the present node returned.
+    update: Value,
+    slots: Arc<Slots>,
     pub(super) outcome: Option<BranchError>,
     steps: u64,
     /// Branches hand on their plain states, also in `invoke` (resumed runs).
@@ -193,6 +198,9 @@ impl Cursor {
             pending: Pending::default(),
             process: None,
             runs: false,
+            lent: None,
+            update: Value::Null,
+            slots: Arc::default(),
             outcome: None,
             steps: 0,
             plain_results: method == Method::Stream,
@@ -205,9 +213,14 @@ impl Cursor {
         self.method
     }
 
-    /// The state as it is now.
+    /// The state as it is now. While a request of a program is open: the state that the request is about.
     pub fn state(&self) -> &State {
-        &self.state
+        self.lent.as_ref().unwrap_or(&self.state)
+    }
+
+    /// The state that the open request is about, if it is not the flow's own: that of steps or of a loop.
+    pub fn lent_state(&self) -> Option<&State> {
+        self.lent.as_ref()
     }
 
     /// The configuration of the run.
@@ -298,6 +311,7 @@ impl Cursor {
                 Phase::Poll => self.poll()?,
                 Phase::AwaitRequest => {
                     let given = std::mem::replace(&mut answer, Answer::Done);
+                    self.lent = None;
                     if let Some(process) = &self.process {
                         process.answer(given);
                     }
@@ -451,6 +465,7 @@ impl Cursor {
 
     pub(super) fn call(&mut self) -> Result<Option<Item>, StepError> {
         self.refresh();
+        self.update = Value::Null;
         let Some(node) = self.topology.get(self.node) else {
             return Ok(Some(self.unknown_node()));
         };
@@ -545,6 +560,8 @@ impl Cursor {
             state: self.state.clone(),
             config: Arc::clone(&self.config),
             host: self.host.clone(),
+            update: self.update.clone(),
+            slots: Arc::clone(&self.slots),
         }
     }
 
@@ -554,7 +571,8 @@ impl Cursor {
             return Ok(None);
         };
         let result = match process.poll() {
-            Turn::Asked(request) => {
+            Turn::Asked(request, state) => {
+                self.lent = state;
                 self.phase = Phase::AwaitRequest;
                 return Ok(Some(Item::Request { node: self.node, request }));
             }
@@ -572,7 +590,10 @@ impl Cursor {
     fn take_result(&mut self, answer: Answer) -> Result<Option<Item>, StepError> {
         match answer {
             Answer::Done => {}
-            Answer::Result(value) => self.state.merge(value)?,
+            Answer::Result(value) => {
+                self.update = value.clone();
+                self.state.merge(value)?;
+            }
             Answer::Failed(failure) => return Ok(Some(self.node_failed(failure))),
             Answer::Respond(response) => return Ok(Some(self.respond(response))),
             other => return Err(wrong(&other, "the result of the node")),

@@ -39,7 +39,7 @@ use thiserror::Error;
 pub use branch::Mailbox;
 pub use cursor::{Cursor, Options, Scope, Start};
 pub use event::Event;
-pub use program::{Choose, Program, Request, Running, Scene, Stop, Task};
+pub use program::{Choose, Program, Request, Running, Scene, Slots, Stop, Task};
 
 use crate::checkpoint::CheckpointError;
 use crate::graph::NodeId;

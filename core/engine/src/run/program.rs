@@ -5,6 +5,8 @@
 //! retries) are ordinary `async` code, yet a run can be abandoned or cancelled at every request, nothing recurses
 //! over a call of the host, and no lock is held while the host works.
 
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -59,6 +61,36 @@ pub struct Scene {
     pub config: Arc<Map>,
     /// The host, if it has live objects.
     pub host: Option<Arc<dyn Host>>,
+    /// What the function of the node returned, once it has run; [`Value::Null`] before, and if it has none.
+    pub update: Value,
+    /// What programs keep for the rest of the flow; shared with it.
+    pub slots: Arc<Slots>,
+}
+
+/// Objects that programs keep while a flow runs, one of each type: an interpreter, the warnings already given.
+/// Every branch has slots of its own, so nothing in them is shared between flows.
+#[derive(Default)]
+pub struct Slots(Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
+
+impl Slots {
+    /// The object of the type, made by `make` at the first call.
+    pub fn get<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let key = TypeId::of::<T>();
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(Ok(known)) = known.map(Arc::downcast) {
+            return known;
+        }
+        // Made outside the lock: it may take a while, and may look into other slots.
+        let made = Arc::new(make());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::<T>::clone(&made));
+        made
+    }
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slots")
+    }
 }
 
 impl Scene {
@@ -100,23 +132,37 @@ pub struct Task {
     /// What it works with.
     pub scene: Scene,
     exchange: Arc<Mutex<Exchange>>,
+    /// The scene has another state than the flow.
+    apart: bool,
 }
 
 #[derive(Default)]
 struct Exchange {
-    request: Option<Request>,
+    request: Option<(Request, Option<State>)>,
     answer: Option<Answer>,
 }
 
 impl Task {
-    /// Asks the host; resolves to its answer.
+    /// Asks the host; resolves to its answer. The host sees the state of the scene: where a program works on a
+    /// state of its own (steps, loops), it puts that one into the scene of the task it hands on, see
+    /// [`Task::over`].
     pub async fn ask(&self, request: Request) -> Answer {
-        self.exchange.lock().unwrap_or_else(PoisonError::into_inner).request = Some(request);
+        let state = self.apart.then(|| self.scene.state.clone());
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner).request = Some((request, state));
         poll_fn(|_| {
             let mut exchange = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
             exchange.answer.take().map_or(Poll::Pending, Poll::Ready)
         })
         .await
+    }
+}
+
+impl Task {
+    /// The same task over another state.
+    #[must_use]
+    pub fn over(&self, state: State) -> Task {
+        let scene = Scene { state, ..self.scene.clone() };
+        Task { scene, exchange: Arc::clone(&self.exchange), apart: true }
     }
 }
 
@@ -128,7 +174,8 @@ pub(super) struct Process {
 
 /// What a poll of a program came to.
 pub(super) enum Turn {
-    Asked(Request),
+    /// The state is the one that the request is about, if that is not the state of the flow.
+    Asked(Request, Option<State>),
     Waiting,
     Ended(Result<Value, Stop>),
 }
@@ -136,7 +183,7 @@ pub(super) enum Turn {
 impl Process {
     pub(super) fn new(program: &dyn Program, scene: Scene) -> Self {
         let exchange = Arc::<Mutex<Exchange>>::default();
-        let running = program.start(Task { scene, exchange: Arc::clone(&exchange) });
+        let running = program.start(Task { scene, exchange: Arc::clone(&exchange), apart: false });
         Process { running, exchange }
     }
 
@@ -150,7 +197,7 @@ impl Process {
             Poll::Ready(result) => Turn::Ended(result),
             Poll::Pending => {
                 let request = self.exchange.lock().unwrap_or_else(PoisonError::into_inner).request.take();
-                request.map_or(Turn::Waiting, Turn::Asked)
+                request.map_or(Turn::Waiting, |(request, state)| Turn::Asked(request, state))
             }
         }
     }

@@ -55,6 +55,15 @@ impl Condition {
         Ok(Condition { form })
     }
 
+    /// Why the text of a goto rule is no expression; `None` for a valid one and in the other dialect, where
+    /// [`Condition::compile`] says it.
+    pub fn invalid(&self) -> Option<&TemplateError> {
+        match &self.form {
+            Form::Goto(Err(error)) => Some(error),
+            _ => None,
+        }
+    }
+
     /// A condition that is a value instead of a text: its truth.
     pub fn constant(value: &Value) -> Condition {
         Condition { form: Form::Constant(value.is_truthy()) }

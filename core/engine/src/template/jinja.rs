@@ -122,6 +122,13 @@ pub(super) fn compile_text(source: &str) -> Result<Template, TemplateError> {
     Ok(Template { source: source.into(), form: Form::Text(Box::new(tree)) })
 }
 
+impl Jinja {
+    /// Compiles a source that is rendered to a text also where it is a single expression.
+    pub fn compile_text(&self, source: &str) -> Result<Template, TemplateError> {
+        compile_text(source)
+    }
+}
+
 impl TemplateEngine for Jinja {
     type Template = Template;
 

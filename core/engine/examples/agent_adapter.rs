@@ -1,0 +1,395 @@
+//! The conformance adapter over the engine crate alone: agents over core-resident states, without a host.
+//!
+//! `run.py --host core/target/debug/examples/agent_adapter --area graph`; see the README of the conformance suite
+//! for the protocol.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use tea_engine::agent::{Agent, AgentError, LoadOptions};
+use tea_engine::checkpoint::{Checkpoint, MemoryStore, Store};
+use tea_engine::map;
+use tea_engine::run::{
+    Answer, Cursor, Event, Failure, Item, Live, Method, Options, RaiseError, Request, Start,
+};
+use tea_engine::state::State;
+use tea_engine::template::{Condition, Dialect, Jinja, Root, Scope, TemplateEngine, TemplateError};
+use tea_engine::value::{Map, Value};
+
+fn main() -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for line in io::stdin().lock().lines() {
+        let answer = match Value::from_json(line?.as_bytes()) {
+            Ok(Value::Map(request)) => answer(&request),
+            Ok(_) => map! { "fault" => "a request is a map" },
+            Err(error) => map! { "fault" => error.to_string() },
+        };
+        writeln!(out, "{}", answer.to_json())?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn answer(request: &Map) -> Value {
+    if let Some(directory) = request.get("cwd").and_then(Value::as_str)
+        && let Err(error) = std::env::set_current_dir(directory)
+    {
+        return map! { "fault" => format!("{directory}: {error}") };
+    }
+    match request.get("op").and_then(Value::as_str) {
+        Some("hello") => {
+            let features = ["lua", "files", "bigint", "yaml-values", "jsonschema", "jmespath", "text"];
+            let features: Vec<Value> = features.into_iter().map(Value::from).collect();
+            map! { "name" => "tea-engine", "features" => features, "env" => false, "loose_numbers" => false }
+        }
+        Some("run") => match load(request) {
+            Ok(agent) => run(&agent, request),
+            Err(error) => map! { "load_error" => load_error(&error) },
+        },
+        Some("load") => match load(request) {
+            Ok(agent) => map! { "graph" => shape(&agent) },
+            Err(error) => map! { "load_error" => load_error(&error) },
+        },
+        Some("render") => outcome(render(request)),
+        Some("condition") => outcome(condition(request)),
+        op => map! { "unsupported" => format!("op {}", op.unwrap_or("?")) },
+    }
+}
+
+fn raised(class: &str, message: &str) -> Value {
+    map! { "type" => class, "message" => message }
+}
+
+fn load_error(error: &AgentError) -> Value {
+    eprintln!("{}", error.detail());
+    raised(&error.class, &error.to_string())
+}
+
+fn load(request: &Map) -> Result<Agent, AgentError> {
+    let engine = part(request, "engine");
+    let store = match request.get("checkpointer").and_then(Value::as_str) {
+        Some("memory") => Store::Memory(Arc::new(MemoryStore::default())),
+        _ => Store::None,
+    };
+    let timeout = match engine.get("lua_timeout") {
+        Some(Value::Float(seconds)) => *seconds,
+        Some(Value::Int(seconds)) => *seconds as f64,
+        _ => 30.0,
+    };
+    let options = LoadOptions {
+        host_actions: false,
+        lua_enabled: engine.get("lua_enabled").is_some_and(Value::is_truthy),
+        lua_timeout: timeout,
+        store,
+        ..LoadOptions::default()
+    };
+    let path = request.get("agent").and_then(Value::as_str).unwrap_or_default();
+    Agent::load_file(path, &options)
+}
+
+fn part(request: &Map, name: &str) -> Map {
+    request.get(name).and_then(Value::as_map).cloned().unwrap_or_default()
+}
+
+// ------------------------------------------------------------------------------------------- running
+
+fn run(agent: &Agent, request: &Map) -> Value {
+    let mut last = Value::Null;
+    let mut results = Vec::new();
+    for step in request.get("steps").and_then(Value::as_list).unwrap_or_default() {
+        let empty = Map::new();
+        let step = step.as_map().unwrap_or(&empty);
+        let mut events = Vec::new();
+        let raised = match self::step(agent, step, &last, &mut events) {
+            Ok(()) => Value::Null,
+            Err(failure) => self::raised(&failure.class, &failure.text),
+        };
+        for event in &events {
+            if let Some(path) = event.as_map().and_then(|event| event.get("checkpoint_path"))
+                && path.is_truthy()
+            {
+                last = path.clone();
+            }
+        }
+        let events = events.iter().map(wire).collect::<Vec<_>>();
+        results.push(map! { "events" => events, "raised" => raised });
+    }
+    map! { "steps" => results }
+}
+
+fn failure(class: &str, text: impl Into<String>) -> Failure {
+    Failure { class: class.to_owned(), text: text.into(), ..Failure::default() }
+}
+
+fn step(agent: &Agent, step: &Map, last: &Value, events: &mut Vec<Value>) -> Result<(), Failure> {
+    let method = match step.get("call").and_then(Value::as_str) {
+        Some("stream") => Method::Stream,
+        _ => Method::Invoke,
+    };
+    let mut config = part(step, "config");
+    let mut state = part(step, "input");
+    let mut start = Start::Fresh;
+    if step.get("resume").is_some_and(Value::is_truthy) {
+        let id = step.get("checkpoint").unwrap_or(last);
+        let Value::Str(id) = id else {
+            return Err(failure("ValueError", "checkpoint parameter required when input_state is None."));
+        };
+        let checkpoint = match &agent.graph().settings().store {
+            Store::Memory(store) => store.load(id),
+            _ => Checkpoint::load(Path::new(&**id)),
+        };
+        let checkpoint = checkpoint.map_err(|error| failure("ValueError", error.to_string()))?;
+        let node = agent.graph().topology().find(&checkpoint.node).ok_or_else(|| {
+            let text = format!("Checkpoint node '{}' does not exist in the graph.", checkpoint.node);
+            failure("ValueError", text)
+        })?;
+        start = Start::Resume { node, interrupt: checkpoint.interrupt };
+        state = checkpoint.state.into_iter().chain(state).collect();
+        config = checkpoint.config.into_iter().chain(config).collect();
+    }
+    if let Some(Value::Int(workers)) = config.get("max_workers")
+        && *workers < 1
+    {
+        return Err(failure("ValueError", "max_workers must be greater than 0"));
+    }
+    let options = Options { method, start, run: 0, config: Arc::new(config) };
+    let cursor = Cursor::new(Arc::clone(agent.graph()), None, State::core(Arc::new(state)), options);
+    Driver { agent, cursor, branches: VecDeque::new() }.run(events)
+}
+
+struct Driver<'a> {
+    agent: &'a Agent,
+    cursor: Cursor,
+    branches: VecDeque<Cursor>,
+}
+
+impl Driver<'_> {
+    fn live(&self) -> Live {
+        let settings = self.agent.graph().settings();
+        Live {
+            stops: !(settings.interrupt_before.is_empty() && settings.interrupt_after.is_empty()),
+            raises: settings.raise_exceptions,
+            ..Live::default()
+        }
+    }
+
+    fn run(&mut self, events: &mut Vec<Value>) -> Result<(), Failure> {
+        let mut answer = Answer::Start { announce: false };
+        loop {
+            let item = self
+                .cursor
+                .step(answer, self.live())
+                .map_err(|error| failure("RuntimeError", error.to_string()))?;
+            answer = match item {
+                Item::Done => return Ok(()),
+                Item::Event(event) => {
+                    let mut value = self.cursor.event_value(&event);
+                    if let (Event::Final { output: true }, Value::Map(map)) = (&event, &mut value)
+                        && self.agent.has_output()
+                    {
+                        let output = self.agent.output(self.cursor.state());
+                        Arc::make_mut(map).insert("output".into(), output);
+                    } else if let (Event::Final { .. }, Value::Map(map)) = (&event, &mut value) {
+                        Arc::make_mut(map).shift_remove("output");
+                    }
+                    events.push(value);
+                    Answer::Done
+                }
+                Item::Error(error) => {
+                    if self.agent.graph().settings().raise_exceptions {
+                        return Err(failure("RuntimeError", error.raised));
+                    }
+                    let state = error.state.and_then(|result| match &result {
+                        Value::Map(map) => map.get("state").filter(|state| state.is_truthy()).cloned(),
+                        _ => None,
+                    });
+                    let event = Event::Error { node: error.node, text: error.text, state };
+                    events.push(self.cursor.event_value(&event));
+                    return Ok(());
+                }
+                Item::Raise(RaiseError::Unchanged(failure)) => return Err(failure),
+                Item::Raise(RaiseError::UnknownNode(node)) => {
+                    let name = self.cursor.topology().name(node);
+                    return Err(failure("RuntimeError", format!("Node '{name}' not found in the graph")));
+                }
+                Item::Launch { .. } => {
+                    let branch = self.cursor.branch(None);
+                    self.branches
+                        .push_back(branch.map_err(|error| failure("RuntimeError", error.to_string()))?);
+                    Answer::Done
+                }
+                Item::Wait => {
+                    self.branch()?;
+                    Answer::Done
+                }
+                Item::Request { request, .. } => request_of(request),
+                _ => Answer::Done,
+            };
+        }
+    }
+
+    fn branch(&mut self) -> Result<(), Failure> {
+        let Some(mut branch) = self.branches.pop_front() else {
+            return Err(failure("RuntimeError", "the run waits for a branch that is not running"));
+        };
+        let mut answer = Answer::Start { announce: false };
+        loop {
+            let item = branch
+                .step(answer, self.live())
+                .map_err(|error| failure("RuntimeError", error.to_string()))?;
+            answer = match item {
+                Item::Done => return Ok(()),
+                Item::Event(event) => Answer::Kept(branch.event_value(&event)),
+                Item::Outcome(outcome) => Answer::Kept(branch.outcome_value(&outcome)),
+                Item::Request { request, .. } => request_of(request),
+                _ => Answer::Done,
+            };
+        }
+    }
+}
+
+fn request_of(request: Request) -> Answer {
+    match request {
+        Request::Action { .. } => Answer::Core,
+        Request::Code { language, .. } => {
+            Answer::Failed(failure("RuntimeError", format!("code in {language} is not run here")))
+        }
+        Request::Sleep(duration) => {
+            std::thread::sleep(duration);
+            Answer::Done
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------------------- shapes
+
+fn shape(agent: &Agent) -> Value {
+    let info = agent.info();
+    let empty = Map::new();
+    let info = info.as_map().unwrap_or(&empty);
+    let get = |key: &str| info.get(key).cloned().unwrap_or_default();
+    let topology = agent.graph().topology();
+    let nodes: Vec<Value> = topology.order().iter().map(|id| Value::from(topology.name(*id))).collect();
+    let edges = get("edges");
+    let edges = edges.as_list().unwrap_or_default().iter().filter_map(Value::as_map).map(|edge| {
+        let part = |key: &str| edge.get(key).cloned().unwrap_or_default();
+        match part("fan_in") {
+            Value::Null => map! { "from" => part("from"), "to" => part("to") },
+            join => map! { "from" => part("from"), "to" => part("to"), "fan_in" => join },
+        }
+    });
+    map! {
+        "nodes" => nodes,
+        "edges" => edges.collect::<Vec<_>>(),
+        "interrupt_before" => get("interrupt_before"),
+        "interrupt_after" => get("interrupt_after"),
+        "variables" => wire(&get("variables")),
+        "data" => wire(&get("data")),
+        "mermaid" => topology.to_mermaid(|_, _| None),
+    }
+}
+
+// ------------------------------------------------------------------------------------- templates
+
+fn outcome(result: Result<Value, TemplateError>) -> Value {
+    match result {
+        Ok(value) => map! { "value" => wire(&value) },
+        Err(error) => map! { "raised" => raised(error.class(), &error.to_string()) },
+    }
+}
+
+fn render(request: &Map) -> Result<Value, TemplateError> {
+    let Some(Value::Str(source)) = request.get("template") else {
+        return Ok(request.get("template").cloned().unwrap_or_default());
+    };
+    let template = Jinja.compile(source)?;
+    let (state, variables, data) =
+        (part(request, "state"), part(request, "variables"), part(request, "data"));
+    let context = part(request, "context");
+    let checkpoint = map! { "dir" => "", "last" => "" };
+    let secrets = Map::new();
+    let mut scope = Scope::new()
+        .with("state", Root::Map(&state))
+        .with("variables", Root::Map(&variables))
+        .with("secrets", Root::Map(&secrets))
+        .with("data", Root::Map(&data))
+        .with("env", Root::Env)
+        .with("checkpoint", Root::Value(&checkpoint));
+    for (name, value) in &context {
+        if let Some(name) = name.as_str() {
+            scope.set(name, Root::Value(value));
+        }
+    }
+    Jinja.render(&template, &scope)
+}
+
+fn condition(request: &Map) -> Result<Value, TemplateError> {
+    let (state, variables) = (part(request, "state"), part(request, "variables"));
+    let checkpoint = map! { "dir" => "", "last" => "" };
+    let empty = Map::new();
+    let scope = Scope::new()
+        .with("state", Root::Map(&state))
+        .with("variables", Root::Map(&variables))
+        .with("secrets", Root::Map(&empty))
+        .with("env", Root::Env);
+    let (dialect, scope) = match request.get("dialect").and_then(Value::as_str) {
+        Some("goto") => (Dialect::Goto, scope.with("result", Root::Map(&empty))),
+        _ => (
+            Dialect::Edge,
+            scope.with("data", Root::Map(&empty)).with("checkpoint", Root::Value(&checkpoint)),
+        ),
+    };
+    let condition = match request.get("expression") {
+        Some(Value::Str(text)) => Condition::compile(text, dialect)?,
+        other => Condition::constant(other.unwrap_or(&Value::Null)),
+    };
+    Ok(Value::Bool(condition.evaluate(&scope)?))
+}
+
+// -------------------------------------------------------------------------------------- the wire
+
+/// A value as JSON; values without a JSON form become tagged maps.
+fn wire(value: &Value) -> Value {
+    match value {
+        Value::Float(float) if !float.is_finite() => {
+            map! { "$float" => tea_engine::value::float_repr(*float) }
+        }
+        Value::List(items) | Value::Tuple(items) => Value::list(items.iter().map(wire).collect()),
+        Value::Map(map) if map.keys().all(|key| key.as_str().is_some()) => {
+            Value::map(map.iter().map(|(key, value)| (key.clone(), wire(value))).collect::<Map>())
+        }
+        Value::Map(map) => {
+            let pairs = map.iter().map(|(key, value)| Value::list(vec![wire(key.value()), wire(value)]));
+            map! { "$map" => pairs.collect::<Vec<_>>() }
+        }
+        Value::DateTime(time) => map! { "$datetime" => time.format('T') },
+        Value::Date(date) => map! { "$date" => date.to_string() },
+        Value::Set(items) => {
+            let mut items: Vec<Value> = items.iter().map(|key| wire(key.value())).collect();
+            items.sort_by_key(tea_engine::value::repr);
+            map! { "$set" => items }
+        }
+        Value::Bytes(bytes) => map! { "$bytes" => base64(bytes) },
+        Value::Host(_) => map! { "$object" => "object" },
+        other => other.clone(),
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits =
+            chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            if place <= chunk.len() {
+                out.push(char::from(LETTERS[(bits >> (18 - 6 * place)) as usize & 63]));
+            } else {
+                out.push('=');
+            }
+        }
+    }
+    out
+}
