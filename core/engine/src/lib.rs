@@ -9,9 +9,11 @@
 //! - [`checkpoint`]: what is kept of a run at an interrupt.
 //! - [`yaml`]: how agent files are read.
 //! - [`template`]: templates and conditions of agents.
+//! - [`actions`]: what nodes of agents can use by name;
 //! - [`agent`]: agent files compiled to graphs.
 #![forbid(unsafe_code)]
 
+pub mod actions;
 pub mod agent;
 pub mod checkpoint;
 pub mod graph;

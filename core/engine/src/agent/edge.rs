@@ -264,7 +264,8 @@ impl Loader<'_> {
         let from = from.ok_or_else(|| Problem::missing("from").hint("an edge needs the key 'from'"))?;
         let to = map.get("to").ok_or_else(|| Problem::missing("to").hint("an edge needs the key 'to'"))?;
         if let Value::List(targets) = to {
-            if map.get("parallel") == Some(&Value::Bool(true)) {
+            // An edge that carries a stream joins two processes, not a node and several branches.
+            if map.get("parallel") == Some(&Value::Bool(true)) && !map.contains_key("stream_mode") {
                 return self.parallel_list(topology, exits, &from, targets, map);
             }
             return Err(Problem::of("TypeError", "unhashable type: 'list'")

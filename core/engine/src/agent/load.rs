@@ -1,7 +1,7 @@
 //! From a document to an agent (yaml.md 4).
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::context::{Context, Roots};
 use super::edge::EdgeNote;
@@ -171,10 +171,7 @@ impl<'a> Loader<'a> {
     }
 
     pub(super) fn raw_parameters(&self, action: &str) -> Vec<String> {
-        match self.options.raw_parameters.get(action) {
-            Some(names) => names.clone(),
-            None => self.options.actions.raw_parameters(action).to_vec(),
-        }
+        self.options.raw_parameters.get(action).cloned().unwrap_or_default()
     }
 
     pub(super) fn shared_options(&self) -> Arc<LoadOptions> {
@@ -230,14 +227,18 @@ impl<'a> Loader<'a> {
 
         let context =
             Arc::new(Context::new(Arc::clone(&config), self.source.base_dir.as_deref(), strict, roots));
-        let shared = Arc::new(Shared {
+        let graph = Arc::new(Graph::new());
+        let shared = Arc::new_cyclic(|own| Shared {
             context: Arc::clone(&context),
             actions: Arc::clone(&self.options.actions),
             host_actions: self.options.host_actions,
             languages: self.options.languages.clone(),
             lua_timeout: self.options.lua_timeout,
+            long_term: self.options.long_term.clone(),
+            limiters: Arc::default(),
+            graph: OnceLock::from(Arc::downgrade(&graph)),
+            own: own.clone(),
         });
-        let graph = Arc::new(Graph::new());
         let mut library = Library::default();
         let mut notes = Notes { shell_providers, ..Notes::default() };
         let nodes = self.list(&config, "nodes");

@@ -12,7 +12,6 @@
 //! - `context`: what templates see;
 //! - `output`: the output of a run; `problem`: what is wrong with an agent.
 
-mod actions;
 mod condition;
 mod context;
 mod edge;
@@ -37,11 +36,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use actions::{CoreActions, NoActions};
 pub use context::{Context, Roots};
 pub use merge::{DELETE_MARKER, MergeError, deep_merge, merge_all, merge_arrays_by_key};
 pub use problem::{AgentError, Place, Problem, Severity};
 
+use crate::actions::{KeyValueStore, Registry};
 use crate::checkpoint::Store;
 use crate::graph::Graph;
 use crate::host::{Host, LogLevel};
@@ -51,11 +50,13 @@ use load::{Loader, Notes};
 use output::OutputSchema;
 use source::Source;
 
-/// How an agent is loaded. The defaults are those of a host without actions and languages of its own.
-#[derive(Debug, Clone)]
+/// How an agent is loaded. The defaults are those of a host without languages of its own.
+#[derive(Clone)]
 pub struct LoadOptions {
-    /// The actions that the engine runs itself.
-    pub actions: Arc<dyn CoreActions>,
+    /// The actions that the engine runs itself; default [`Registry::core`].
+    pub actions: Arc<Registry>,
+    /// The long-term store of actions (`cache.*`).
+    pub long_term: Option<Arc<dyn KeyValueStore>>,
     /// The host has actions: it is asked first for every one. Default true.
     pub host_actions: bool,
     /// Languages of code that the host runs, as in `python`; `python-expression` for expressions of Python.
@@ -83,7 +84,8 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     fn default() -> Self {
         LoadOptions {
-            actions: Arc::new(NoActions),
+            actions: Arc::new(Registry::core()),
+            long_term: None,
             host_actions: true,
             languages: Vec::new(),
             overlays: Vec::new(),
@@ -96,6 +98,16 @@ impl Default for LoadOptions {
             raw_parameters: HashMap::new(),
             store: Store::None,
         }
+    }
+}
+
+impl std::fmt::Debug for LoadOptions {
+    /// Without the values of roots, which may be secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoadOptions")
+            .field("host_actions", &self.host_actions)
+            .field("languages", &self.languages)
+            .finish_non_exhaustive()
     }
 }
 

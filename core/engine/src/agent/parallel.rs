@@ -55,7 +55,7 @@ pub(super) struct Fan {
 }
 
 impl Fan {
-    pub(super) async fn run(&self, task: &Task, shared: &Shared) -> Result<Value, Stop> {
+    pub(super) async fn run(&self, task: &Task, shared: &Arc<Shared>) -> Result<Value, Stop> {
         let items = self.items(task, shared)?;
         let mut results = Vec::with_capacity(items.len());
         let mut stopped = false;
@@ -83,7 +83,7 @@ impl Fan {
         index: usize,
         item: Value,
         task: &Task,
-        shared: &Shared,
+        shared: &Arc<Shared>,
     ) -> Result<(Value, Option<String>), Stop> {
         let state = task.scene.state.fork().map_err(|error| failed("RuntimeError", error.message))?;
         let number = Value::Int(i64::try_from(index).unwrap_or(i64::MAX));
@@ -142,7 +142,7 @@ impl Fan {
         }
     }
 
-    fn items(&self, task: &Task, shared: &Shared) -> Result<Vec<Value>, Stop> {
+    fn items(&self, task: &Task, shared: &Arc<Shared>) -> Result<Vec<Value>, Stop> {
         let (items, written) = match &self.source {
             Source::Combinations(combinations) => return Ok(combinations.clone()),
             Source::Items { items, written } => (items, written),

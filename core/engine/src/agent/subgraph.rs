@@ -57,7 +57,7 @@ impl Subgraph {
     }
 
     /// Runs the agent over the state to its end; the result is its final state.
-    pub(super) async fn run(&self, state: State, task: &Task, _: &Shared) -> Result<Value, Stop> {
+    pub(super) async fn run(&self, state: State, task: &Task, _: &Arc<Shared>) -> Result<Value, Stop> {
         let agent = self.agent()?;
         let options = Options {
             method: Method::Invoke,

@@ -50,7 +50,7 @@ fn node_label(name: &str) -> String {
     let label = plain(name);
     let open = label.matches('(').count();
     let balanced = open == label.matches(')').count() && label.starts_with(|c| c != '(');
-    let risky = name.contains(['"', '[', ']', '{', '}', '\n', '\r']) || (open > 0 && !balanced);
+    let risky = name.contains(['[', ']', '{', '}', '\n', '\r']) || (open > 0 && !balanced);
     if risky { format!("\"{}\"", label.replace(['\n', '\r'], "<br/>")) } else { label }
 }
 

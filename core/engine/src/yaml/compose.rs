@@ -124,7 +124,7 @@ impl<'a> Composer<'a> {
         let next = self.scanner.peek()?.mark;
         if self.document_start()? {
             let context = ("after a document", begin);
-            let problem = "a second document begins here: one file holds one document";
+            let problem = "expected a single document in the stream, but a second one begins here";
             return fail_in(YamlErrorKind::Composer, context, next, problem);
         }
         Ok(())

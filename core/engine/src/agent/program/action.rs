@@ -27,7 +27,7 @@ impl ActionCall {
         ActionCall { name, params, output, llm }
     }
 
-    pub(super) async fn run(&self, task: &Task, shared: &Shared) -> Result<Value, Stop> {
+    pub(super) async fn run(&self, task: &Task, shared: &Arc<Shared>) -> Result<Value, Stop> {
         let context = &shared.context;
         let params = self.params.as_ref().map_err(|text| failed("TypeError", text.clone()))?;
         let mut arguments = params.render(context, &task.scene)?;
@@ -44,7 +44,7 @@ pub(in crate::agent) async fn call(
     name: &Arc<str>,
     arguments: Arc<Map>,
     task: &Task,
-    shared: &Shared,
+    shared: &Arc<Shared>,
 ) -> Result<Value, Stop> {
     if shared.host_actions {
         let request = Request::Action { name: Arc::clone(name), arguments: Arc::clone(&arguments) };
@@ -53,7 +53,13 @@ pub(in crate::agent) async fn call(
             answer => return result_of(answer, "the result of an action"),
         }
     }
-    match shared.actions.start(name, task, arguments, &shared.context) {
+    let call = crate::actions::ActionCall {
+        name: Arc::clone(name),
+        arguments,
+        task: task.clone(),
+        surroundings: Arc::<Shared>::clone(shared),
+    };
+    match shared.actions.run(call) {
         Some(running) => running.await,
         None => Err(value_error(format!("Unknown action: {name}"))),
     }
@@ -72,7 +78,7 @@ pub(super) fn result_of(answer: Answer, expected: &str) -> Result<Value, Stop> {
 }
 
 /// Adds the settings of the language model that the node does not give itself.
-fn add_settings(arguments: &mut Arc<Map>, task: &Task, shared: &Shared) -> Result<(), Stop> {
+fn add_settings(arguments: &mut Arc<Map>, task: &Task, shared: &Arc<Shared>) -> Result<(), Stop> {
     let roots = shared.context.roots();
     let Some(settings) = roots.llm_settings.as_map() else { return Ok(()) };
     for (key, value) in settings {

@@ -32,7 +32,7 @@ pub(in crate::agent) struct Code {
 struct Interpreter(Mutex<Option<Runtime>>);
 
 impl Code {
-    pub(super) async fn run(&self, task: &Task, shared: &Shared) -> Result<Value, Stop> {
+    pub(super) async fn run(&self, task: &Task, shared: &Arc<Shared>) -> Result<Value, Stop> {
         match &self.language {
             Language::Lua(chunk) => run_lua(chunk, task, shared),
             Language::Raw(language, source) => {
@@ -57,7 +57,7 @@ async fn ask(
     source: Arc<str>,
     names: Map,
     task: &Task,
-    shared: &Shared,
+    shared: &Arc<Shared>,
 ) -> Result<Value, Stop> {
     if !shared.languages.contains(language) {
         let node = &task.scene.node;
@@ -73,7 +73,7 @@ async fn ask(
     result_of(task.ask(request).await, "the result of the code")
 }
 
-fn run_lua(chunk: &Chunk, task: &Task, shared: &Shared) -> Result<Value, Stop> {
+fn run_lua(chunk: &Chunk, task: &Task, shared: &Arc<Shared>) -> Result<Value, Stop> {
     let interpreter = task.scene.slots.get(|| Interpreter(Mutex::new(None)));
     let mut held = interpreter.0.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = match &mut *held {
@@ -107,7 +107,7 @@ pub(in crate::agent) struct Expression {
 }
 
 impl Expression {
-    pub(super) async fn run(&self, task: &Task, shared: &Shared) -> Result<Value, Stop> {
+    pub(super) async fn run(&self, task: &Task, shared: &Arc<Shared>) -> Result<Value, Stop> {
         let wrapped = |stop: Stop| match stop {
             Stop::Failed(failure) => Stop::Failed(Failure {
                 text: format!("Error evaluating expression '{}': {}", self.source, failure.text),
@@ -122,7 +122,7 @@ impl Expression {
         Ok(Value::map(map))
     }
 
-    async fn value(&self, task: &Task, shared: &Shared) -> Result<Value, Stop> {
+    async fn value(&self, task: &Task, shared: &Arc<Shared>) -> Result<Value, Stop> {
         let language: Arc<str> = "python-expression".into();
         if !shared.languages.contains(&language) {
             return Ok(self.own.render(&shared.context, &task.scene)?);

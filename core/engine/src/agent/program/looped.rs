@@ -20,7 +20,7 @@ pub(in crate::agent) struct Loop {
 }
 
 impl Loop {
-    pub(super) async fn run(&self, task: &Task, shared: &Shared) -> Result<Value, Stop> {
+    pub(super) async fn run(&self, task: &Task, shared: &Arc<Shared>) -> Result<Value, Stop> {
         let working = task.over(task.scene.state.shallow().map_err(lost)?);
         for round in 0..self.limit {
             if !self.condition.holds(&shared.context, &working.scene)? {

@@ -8,6 +8,7 @@ mod action;
 mod code;
 mod guard;
 mod looped;
+mod services;
 mod steps;
 
 use std::pin::Pin;
@@ -17,25 +18,11 @@ pub(super) use action::ActionCall;
 pub(super) use code::{Code, Expression, Language};
 pub(super) use guard::{Guard, now_z};
 pub(super) use looped::Loop;
+pub(super) use services::Shared;
 
-use super::actions::CoreActions;
-use super::context::Context;
 use super::parallel::Fan;
 use crate::run::{Failure, Program, Running, Stop, Task};
 use crate::value::Value;
-
-/// What all programs of an agent work with.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) context: Arc<Context>,
-    pub(super) actions: Arc<dyn CoreActions>,
-    /// Actions are asked of the host first.
-    pub(super) host_actions: bool,
-    /// Languages of code that the host runs.
-    pub(super) languages: Vec<Arc<str>>,
-    /// Wall time of each piece of Lua code, in seconds.
-    pub(super) lua_timeout: f64,
-}
 
 /// A piece of work as it runs.
 pub(super) type Work<'a> = Pin<Box<dyn Future<Output = Result<Value, Stop>> + Send + 'a>>;
@@ -55,7 +42,7 @@ pub(super) enum Exec {
 
 impl Exec {
     /// Does the work over the state of the task's scene.
-    pub(super) fn run<'a>(&'a self, task: &'a Task, shared: &'a Shared) -> Work<'a> {
+    pub(super) fn run<'a>(&'a self, task: &'a Task, shared: &'a Arc<Shared>) -> Work<'a> {
         match self {
             Exec::Code(code) => Box::pin(code.run(task, shared)),
             Exec::Expression(expression) => Box::pin(expression.run(task, shared)),

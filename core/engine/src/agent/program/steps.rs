@@ -1,5 +1,7 @@
 //! Several pieces of work in one node.
 
+use std::sync::Arc;
+
 use super::{Exec, Shared, failed};
 use crate::host::HostError;
 use crate::run::{Stop, Task};
@@ -7,7 +9,7 @@ use crate::value::Value;
 
 /// Runs the entries in order over a working copy of the state; the result is the copy as a whole (`SP-1`,
 /// `SP-2`).
-pub(super) async fn run(entries: &[Exec], task: &Task, shared: &Shared) -> Result<Value, Stop> {
+pub(super) async fn run(entries: &[Exec], task: &Task, shared: &Arc<Shared>) -> Result<Value, Stop> {
     let working = task.over(task.scene.state.shallow().map_err(lost)?);
     for entry in entries {
         if let Value::Map(update) = entry.run(&working, shared).await? {

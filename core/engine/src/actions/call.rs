@@ -1,0 +1,121 @@
+//! One call of an action: its arguments, and what it may ask for.
+
+use std::sync::Arc;
+
+use super::{KeyValueStore, Limiters};
+use crate::run::{Failure, Running, Stop, Task};
+use crate::value::{Map, Value};
+
+/// What an action may ask of the agent that runs it.
+///
+/// Each default is right for an agent that has nothing of the kind.
+pub trait Surroundings: Send + Sync {
+    /// The agent's rate limiters.
+    fn limiters(&self) -> Arc<Limiters>;
+
+    /// The agent's long-term store (`cache.*`).
+    fn store(&self) -> Option<Arc<dyn KeyValueStore>> {
+        None
+    }
+
+    /// Calls another action by name, as a node would: the host first, if it declares actions, then the registry.
+    /// `None` if there is no such action.
+    fn action(&self, task: &Task, name: &str, arguments: Arc<Map>) -> Option<Running> {
+        let _ = (task, name, arguments);
+        None
+    }
+
+    /// Starts the work of a node of the graph on `task.scene.state` (`retry.loop`).
+    fn node(&self, task: &Task, name: &str) -> NodeWork {
+        let _ = (task, name);
+        NodeWork::NoGraph
+    }
+
+    /// Whether the graph has a node of this name; `None` without a graph (`checkpoint.save`).
+    fn has_node(&self, name: &str) -> Option<bool> {
+        let _ = name;
+        None
+    }
+
+    /// A checkpoint was saved there: it becomes `{{ checkpoint.last }}`.
+    fn saved(&self, path: &str) {
+        let _ = path;
+    }
+
+    /// Writes a line to the standard output (`notify`).
+    fn print(&self, line: &str) -> std::io::Result<()> {
+        use std::io::Write;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{line}")?;
+        out.flush()
+    }
+
+    /// The agent's name, for cache keys.
+    fn agent_name(&self) -> Arc<str> {
+        "unknown_agent".into()
+    }
+}
+
+/// What [`Surroundings::node`] found.
+pub enum NodeWork {
+    /// There is no graph.
+    NoGraph,
+    /// The graph has no such node.
+    NoNode,
+    /// The node does nothing.
+    NoWork,
+    /// The node's work, to be awaited.
+    Work(Running),
+}
+
+/// Surroundings without anything: for actions that are called outside an agent.
+#[derive(Debug, Clone, Default)]
+pub struct Alone {
+    limiters: Arc<Limiters>,
+}
+
+impl Surroundings for Alone {
+    fn limiters(&self) -> Arc<Limiters> {
+        Arc::clone(&self.limiters)
+    }
+}
+
+/// One call of an action. Cheap to clone.
+#[derive(Clone)]
+pub struct ActionCall {
+    /// The name under which it was called.
+    pub name: Arc<str>,
+    /// Arguments by name, rendered.
+    pub arguments: Arc<Map>,
+    /// The node that calls, with its state; asks the host.
+    pub task: Task,
+    /// The agent.
+    pub surroundings: Arc<dyn Surroundings>,
+}
+
+impl ActionCall {
+    /// An argument; `None` if it was not given. A given null is a value.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.arguments.get(name)
+    }
+
+    /// An argument that must be given; null counts as given (`actions/AC-15`).
+    pub fn required(&self, name: &str) -> Result<&Value, Stop> {
+        self.get(name).ok_or_else(|| failure("TypeError", format!("missing required parameter '{name}'")))
+    }
+
+    /// An argument, or the default if it was not given.
+    pub fn or<'a>(&'a self, name: &str, default: &'a Value) -> &'a Value {
+        self.get(name).unwrap_or(default)
+    }
+
+    /// The truth of an argument, or the default if it was not given.
+    pub fn flag(&self, name: &str, default: bool) -> bool {
+        self.get(name).map_or(default, Value::is_truthy)
+    }
+}
+
+/// An error of an action: class as in Python, and text.
+pub fn failure(class: &str, text: impl Into<String>) -> Stop {
+    Stop::Failed(Failure { reference: 0, class: class.to_owned(), text: text.into(), fatal: false })
+}
