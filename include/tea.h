@@ -125,7 +125,8 @@ typedef enum tea_item_kind {
   TEA_ITEM_STORE = 4,
   // The run stopped at an interrupt: `node`, `flag` 1 for after it.
   TEA_ITEM_INTERRUPT = 5,
-  // The run failed: `node`, `text` of the event, `raised`, `reference` of the cause, `result` of a branch.
+  // The run failed: `node`, `text` of the event, `raised`, `reference` of the cause, `json` its class, `result`
+  // of a branch.
   TEA_ITEM_ERROR = 6,
   // A function answered for the whole run: `node`.
   TEA_ITEM_RESPONSE = 7,
@@ -143,7 +144,8 @@ typedef enum tea_item_kind {
   // A branch ended: `node`, `text` and `raised` (class) if it failed, `flag` bit 0: with the state it began
   // with, bit 1: the join wants the plain state. Answer KEPT.
   TEA_ITEM_OUTCOME = 13,
-  // Raise what is kept under `reference`, unchanged.
+  // Raise what is kept under `reference`, unchanged; if it is 0, an error with this `text`, whose class is in
+  // `json`.
   TEA_ITEM_RAISE = 14,
   // The run stands on `node`, which is not in the graph.
   TEA_ITEM_UNKNOWN_NODE = 15,
@@ -152,7 +154,8 @@ typedef enum tea_item_kind {
   // The engine's own work on `node` asks the host. `flag` 0: run the action named `text` with the arguments
   // `json`; answer RESULT, FAILED, RESPOND, or CORE if the action is the engine's own. `flag` 1: run the code
   // `raised` in the language `text`, with the further names `json`; answer RESULT, FAILED or RESPOND. `flag` 2:
-  // let `milliseconds` pass; answer DONE.
+  // let `milliseconds` pass; answer DONE. `reference` is the state that action and code work on, or 0 for the
+  // flow's own.
   TEA_ITEM_REQUEST = 17,
   // Call the functions of several nodes, one after the other; tea_cursor_nodes tells which. The upper bits stand
   // for this list of nodes: the same number means the same nodes again. Deliver a `state` event after each (`stream`). When the structure, an
@@ -417,8 +420,9 @@ enum tea_status tea_template_render(const struct tea_engine *engine,
                                     struct tea_buffer *out,
                                     struct tea_error **err);
 
-// Evaluates a condition: 1 if it is true, 0 if not, or a status below 0. `dialect` is a tea_dialect; `scope` as
-// for tea_template_render. A text that is not valid in the dialect of gotos is false.
+// Evaluates a condition: 1 if it is true, 0 if not, or a status below 0. `dialect` 0: of
+// edges and loops, where the truth of the value decides and a bare name is a key of `state`; 1: of goto rules, where
+// the text of the result decides and an error is false. `scope` as for tea_template_render.
 //
 // # Safety
 // `engine` is a live engine, the texts are valid, `err` NULL or writable.
@@ -427,6 +431,60 @@ int64_t tea_condition_eval(const struct tea_engine *engine,
                            uint32_t dialect,
                            struct tea_str scope,
                            struct tea_error **err);
+
+// Loads an agent. `source` is the path of a YAML file; with the option `text` the YAML text itself; with `json` the
+// document as JSON (objects of the host in it are handed over). `options` is a JSON map or empty: `text`, `json`
+// (false), `base_dir` (null: against which relative paths count), `host_actions` (false: TEA_ITEM_REQUEST asks the
+// host for every action first), `languages` (list of the languages of code that the host runs: "python",
+// "python-expression"), `overlays` (list of maps, merged over the agent), `lua_enabled` (false: code without
+// `language` may be Lua), `lua_timeout` (30, in seconds), `strict_templates` (null: as the agent says), `secrets` (a
+// map, or null), `raw_parameters` (map: parameters that actions of the host get as they are written),
+// `checkpointer` ("memory", or null: a directory if the agent has interrupts), `detail` (false; true: the message of
+// an error names file, line, column and the path in the document).
+//
+// The graph is an ordinary one, ready to run. `info` (may be NULL) receives a JSON map that describes the agent:
+// `name`, `nodes` (`name`, number of the `program` or null, `fan_in`, `interrupt`), `edges` (`from`, `to`, number of
+// the `condition` or null, `fan_in`), `interrupt_before`, `interrupt_after`, `config` (the whole document),
+// `warnings`, and more. A program or condition with number n is -2 - n in tea_graph_describe.
+//
+// Errors: TEA_ERR_AGENT with the class that the reference raises.
+//
+// # Safety
+// `engine` is a live engine, the texts are valid, `out` writable, `info` NULL or a buffer, `err` NULL or writable.
+enum tea_status tea_agent_load(const struct tea_engine *engine,
+                               struct tea_str source,
+                               struct tea_str options,
+                               struct tea_graph **out,
+                               struct tea_buffer *info,
+                               struct tea_error **err);
+
+// Replaces roots of what the templates of an agent see, also while it runs: a JSON map with any of `variables`,
+// `secrets`, `data`, `checkpoint` (map of `dir` and `last`), `llm_settings`. A root is a map, or an object of the host,
+// which is then read each time it is used.
+//
+// # Safety
+// `graph` is a live graph made by tea_agent_load, `roots` valid text, `err` NULL or writable.
+enum tea_status tea_agent_context(const struct tea_graph *graph,
+                                  struct tea_str roots,
+                                  struct tea_error **err);
+
+// Evaluates a condition of an agent by its number, over a live state that the host keeps alive: 1 or 0, or a status
+// below 0.
+//
+// # Safety
+// `graph` is a live graph made by tea_agent_load, `err` NULL or writable.
+int64_t tea_agent_choose(const struct tea_graph *graph,
+                         uint32_t condition,
+                         uint64_t state,
+                         struct tea_error **err);
+
+// The names of the actions that the engine does itself, as a JSON list.
+//
+// # Safety
+// `engine` is a live engine, `out` a buffer, `err` NULL or writable.
+enum tea_status tea_engine_actions(const struct tea_engine *engine,
+                                   struct tea_buffer *out,
+                                   struct tea_error **err);
 
 // The whole state as JSON.
 //
@@ -536,6 +594,18 @@ enum tea_status tea_cursor_new_scoped(const struct tea_graph *graph,
                                       uint32_t exit,
                                       struct tea_cursor **out,
                                       struct tea_error **err);
+
+// Starts one program of an agent by itself, over a live state: as if it were the function of the only node, which has
+// this name and the number 2. The run gives no events but the one that ends it.
+//
+// # Safety
+// `graph` is a live graph made by tea_agent_load, `name` valid text, `out` writable, `err` NULL or writable.
+enum tea_status tea_cursor_new_program(const struct tea_graph *graph,
+                                       uint32_t program,
+                                       struct tea_str name,
+                                       uint64_t state,
+                                       struct tea_cursor **out,
+                                       struct tea_error **err);
 
 // Makes the cursor of the branch that a TEA_ITEM_LAUNCH asked for. `state` is the id of the branch's own copy
 // of the state. Any thread may drive it; freeing it before its end counts as a failure of the branch.

@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tea_core::actions::Registry;
 use tea_core::agent::{Agent, AgentError, LoadOptions};
 use tea_core::checkpoint::Store;
 use tea_core::host::{Host, LogLevel};
-use tea_core::template::{
-    Condition, Dialect, Jinja, Root, Scope, Template, TemplateEngine, TemplateError,
-};
+use tea_core::run::Scene;
+use tea_core::template::{Condition, Dialect, Jinja, Root, Scope, Template, TemplateEngine, TemplateError};
 use tea_core::value::{Map, Value};
 
+use crate::cursor::lent_state;
 use crate::engine::{Shared, tea_engine};
 use crate::error::{Failed, tea_error};
 use crate::graph::{expected, flag, names, tea_graph};
@@ -198,9 +199,8 @@ pub unsafe extern "C" fn tea_condition_eval(
         let _releasing = Releasing(host.as_ref());
         let given = Given::read(scope, engine)?;
         let key = (dialect == Dialect::Goto, source.to_owned());
-        let condition = compiled(&engine.compiled.conditions, key, |(_, source)| {
-            Condition::compile(source, dialect)
-        })?;
+        let condition =
+            compiled(&engine.compiled.conditions, key, |(_, source)| Condition::compile(source, dialect))?;
         let warn = |error: &TemplateError| match dialect {
             Dialect::Edge => warn(host.as_ref(), source, error),
             Dialect::Goto => log(
@@ -288,7 +288,10 @@ fn load_options(options: &Map, engine: &Shared) -> Result<LoadOptions, Failed> {
             None => Store::None,
             Some("memory") => Store::Memory(Arc::clone(&engine.memory)),
             Some(_) => {
-                return Err(Failed::new(TEA_ERR_ARGUMENT, "option 'checkpointer': \"memory\" or null is expected"));
+                return Err(Failed::new(
+                    TEA_ERR_ARGUMENT,
+                    "option 'checkpointer': \"memory\" or null is expected",
+                ));
             }
         },
         ..default
@@ -379,7 +382,8 @@ pub unsafe extern "C" fn tea_agent_context(
         let Some(context) = &graph.context else {
             return Err(Failed::new(TEA_ERR_ARGUMENT, "the graph is no agent's (tea_agent_load)"));
         };
-        let Value::Map(roots) = Value::from_json_with(roots.bytes("roots")?, &graph.engine.references)? else {
+        let Value::Map(roots) = Value::from_json_with(roots.bytes("roots")?, &graph.engine.references)?
+        else {
             return Err(Failed::new(TEA_ERR_JSON, "the roots are a JSON map"));
         };
         for (key, value) in roots.iter() {
@@ -391,6 +395,70 @@ pub unsafe extern "C" fn tea_agent_context(
                 return Err(Failed::new(TEA_ERR_ARGUMENT, format!("there is no root '{name}'")));
             }
         }
+        Ok(TEA_OK)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+/// Evaluates a condition of an agent by its number, over a live state that the host keeps alive: 1 or 0, or a status
+/// below 0.
+///
+/// # Safety
+/// `graph` is a live graph made by tea_agent_load, `err` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_agent_choose(
+    graph: *const tea_graph,
+    condition: u32,
+    state: u64,
+    err: *mut *mut tea_error,
+) -> i64 {
+    let body = || {
+        // SAFETY: the caller's promise.
+        let graph = &unsafe { handle(graph, "graph") }?.0;
+        let library = graph.graph.library();
+        let Some(condition) = library.conditions.get(condition as usize) else {
+            let message = format!("{condition} is not the number of a condition");
+            return Err(Failed::new(TEA_ERR_UNKNOWN_ID, message));
+        };
+        let Some(host) = graph.engine.table_host() else {
+            return Err(Failed::new(TEA_ERR_ARGUMENT, "a live state needs a host (tea_engine_set_host)"));
+        };
+        let _releasing = Releasing(Some(&host));
+        let scene = Scene {
+            node: "".into(),
+            state: lent_state(state, &host)?,
+            config: Arc::default(),
+            host: Some(host.clone()),
+            update: Value::Null,
+            slots: Arc::default(),
+        };
+        let value = condition.choose(&scene).map_err(|failure| {
+            let mut failed = Failed::new(TEA_ERR_TEMPLATE, failure.text);
+            failed.class = failure.class;
+            failed
+        })?;
+        Ok(i64::from(value.is_truthy()))
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+/// The names of the actions that the engine does itself, as a JSON list.
+///
+/// # Safety
+/// `engine` is a live engine, `out` a buffer, `err` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_engine_actions(
+    engine: *const tea_engine,
+    out: *mut tea_buffer,
+    err: *mut *mut tea_error,
+) -> tea_status {
+    // SAFETY: the caller's promise.
+    let body = || unsafe {
+        handle(engine, "engine")?;
+        let names = Registry::core().names().map(Value::from).collect();
+        tea_buffer::put(out, Value::list(names).to_json())?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.

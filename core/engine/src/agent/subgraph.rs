@@ -96,7 +96,9 @@ impl Subgraph {
                     drive(branch, live, task).await?;
                     Answer::Done
                 }
-                Item::Call { .. } | Item::Calls { .. } | Item::Condition { .. } => Answer::Failed(no_functions()),
+                Item::Call { .. } | Item::Calls { .. } | Item::Condition { .. } => {
+                    Answer::Failed(no_functions())
+                }
             };
         }
     }
