@@ -18,7 +18,7 @@ LINTED := $(wildcard python tests examples benchmarks ci build_ffi.py setup.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python lint format header wheel audit c-smoke conformance bench clean
+.PHONY: help demo test test-rust test-python lint format header wheel audit c-smoke conformance bench goals clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,23 @@ conformance: $(INSTALLED) ## runs the shared conformance cases of the finished a
 
 bench: $(INSTALLED) ## speed and memory as ratios to a bare Python loop, and to peers if installed
 	$(BIN)/python benchmarks/bench.py
+
+PEERS := build/peers
+SHARED := $(if $(TEA_SHARED),$(TEA_SHARED),../shared)
+ROUNDS ?= 5
+GOAL_WORKLOADS := w01_chain w02_large_state w03_loop w05_stream w07_startup w08_checkpoint
+
+$(PEERS)/.installed: ci/requirements-peers.txt $(TOOLS)
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r ci/requirements-peers.txt
+	@touch $@
+
+goals: $(INSTALLED) $(PEERS)/.installed ## measures the goals of docs/benchmarks.md against limits and peers
+	rm -f build/goals.jsonl
+	$(PEERS)/bin/python $(SHARED)/bench/run.py --out build/goals.jsonl --rounds $(ROUNDS) \
+	  --target new=$(CURDIR)/$(BIN)/python --peers $(CURDIR)/$(PEERS)/bin/python \
+	  --only new,limit,pocketflow,langgraph $(GOAL_WORKLOADS)
+	$(PEERS)/bin/python $(SHARED)/bench/accept.py build/goals.jsonl --issue spine
 
 clean: ## removes everything that was built
 	rm -rf build $(VENV) core/target python/*.egg-info

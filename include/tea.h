@@ -108,6 +108,9 @@ typedef enum tea_answer_kind {
   TEA_ANSWER_CORE = 8,
   // As many functions of TEA_ITEM_CALLS were called as the payload says.
   TEA_ANSWER_RAN = 9,
+  // All functions of TEA_ITEM_CALLS were called, and the condition leads to the node whose number plus one is the
+  // payload; 0: nowhere.
+  TEA_ANSWER_RAN_TO = 10,
 } tea_answer_kind;
 
 // Kind of an item: the low 8 bits of what tea_cursor_step returns. The first three are complete in that
@@ -160,7 +163,8 @@ typedef enum tea_item_kind {
   // Call the functions of several nodes, one after the other; tea_cursor_nodes tells which. The upper bits stand
   // for this list of nodes: the same number means the same nodes again. Deliver a `state` event after each (`stream`). When the structure, an
   // interrupt or the log level changes meanwhile, stop after the present one. Answer RAN with the number of those
-  // called; or FAILED or RESPOND, with the number of those called before as payload.
+  // called; or FAILED or RESPOND, with the number of those called before as payload. If there is a condition behind
+  // the last node and nothing changed, evaluate it and answer RAN_TO with the target.
   TEA_ITEM_CALLS = 18,
 } tea_item_kind;
 
@@ -177,6 +181,14 @@ typedef enum tea_flag {
   // Errors are raised.
   TEA_FLAG_RAISES = 16,
 } tea_flag;
+
+// How a run is driven.
+typedef enum tea_mode {
+  // Each executed node gives an event (`stream`); without it only what ends the run does (`invoke`).
+  TEA_MODE_STREAM = 1,
+  // The host takes TEA_ITEM_CALLS.
+  TEA_MODE_RUNS = 2,
+} tea_mode;
 
 // Kind of a tea_value.
 typedef enum tea_value_tag {
@@ -567,15 +579,15 @@ enum tea_status tea_checkpoint_encode(struct tea_str checkpoint,
 // The texts are valid, `out` is a buffer, `err` NULL or writable.
 enum tea_status tea_checkpoint_decode(struct tea_str json, struct tea_buffer *out, struct tea_error **err);
 
-// Starts a run over a live state: nothing happens before the first step. `stream`: 0 for `invoke`, 1 for
-// `stream`. `state` is the id of the state, which the host keeps alive as long as the cursor. `run` is handed
+// Starts a run over a live state: nothing happens before the first step. `mode` combines
+// tea_mode's. `state` is the id of the state, which the host keeps alive as long as the cursor. `run` is handed
 // back to `stops`. `node` is -1 for a fresh run, else the number of the checkpoint's node; `interrupt` says
 // which one made the checkpoint: 1 before the node, 2 after it, 0 unknown.
 //
 // # Safety
 // `graph` is a live graph, `out` writable, `err` NULL or writable.
 enum tea_status tea_cursor_new(const struct tea_graph *graph,
-                               uint32_t stream,
+                               uint32_t mode,
                                uint64_t state,
                                uint64_t run,
                                int64_t node,
@@ -645,18 +657,13 @@ enum tea_status tea_cursor_note(struct tea_cursor *cursor,
                                 struct tea_str text,
                                 struct tea_error **err);
 
-// Lets the cursor ask for several calls at once (TEA_ITEM_CALLS).
-//
-// # Safety
-// `cursor` is a live cursor, `err` NULL or writable.
-enum tea_status tea_cursor_allow_runs(struct tea_cursor *cursor, struct tea_error **err);
-
-// Copies the nodes of the last TEA_ITEM_CALLS into an array of the caller, at most `n`. Returns how many there are.
+// Copies the nodes of the last TEA_ITEM_CALLS into an array of the caller, at most `n`; behind them, if there is a
+// condition, -1 minus its reference. Returns how many there are.
 //
 // # Safety
 // `cursor` is a live cursor, `nodes` points to room for `n` numbers, `err` is NULL or writable.
 int64_t tea_cursor_nodes(struct tea_cursor *cursor,
-                         uint32_t *nodes,
+                         int64_t *nodes,
                          size_t n,
                          struct tea_error **err);
 

@@ -73,6 +73,26 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+class _OnDemand:
+    """An attribute that gets its value, an object of `parallel`, when it is first asked for: that module costs more
+    than all else that an import loads. Not a `__getattr__`, which would slow down every attribute of a graph."""
+
+    def __init__(self, kind: str, **arguments: Any) -> None:
+        self._kind = kind
+        self._arguments = arguments
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, graph: Any, _owner: type) -> Any:
+        if graph is None:
+            return self
+        from . import parallel
+
+        value = graph.__dict__[self._name] = getattr(parallel, self._kind)(**self._arguments)
+        return value
+
+
 class StateGraph(CheckpointMixin, VisualizationMixin):
     """A graph of functions over a shared state.
 
@@ -87,9 +107,12 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
     All attributes may be changed at any time; a running graph sees changes at its next step.
     """
 
-    # Made on first use: their module costs more than all else that an import loads.
-    parallel_config: ParallelConfig
-    circuit_registry: CircuitBreakerRegistry
+    if TYPE_CHECKING:
+        parallel_config: ParallelConfig
+        circuit_registry: CircuitBreakerRegistry
+    else:
+        parallel_config = _OnDemand("ParallelConfig")
+        circuit_registry = _OnDemand("CircuitBreakerRegistry", scope="graph")
     callback_manager: CallbackManager | None
 
     def __init__(
@@ -123,19 +146,6 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
             self.parallel_config = parallel_config
         self.callback_manager = None
         self._max_active_threads: int | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "parallel_config":
-            from .parallel import ParallelConfig
-
-            self.parallel_config = ParallelConfig()
-        elif name == "circuit_registry":
-            from .parallel import CircuitBreakerRegistry
-
-            self.circuit_registry = CircuitBreakerRegistry(scope="graph")
-        else:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return self.__dict__[name]
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
         raise TypeError("cannot pickle or copy a 'StateGraph': it holds functions and a graph of the library")

@@ -45,6 +45,9 @@ pub enum tea_answer_kind {
     TEA_ANSWER_CORE = 8,
     /// As many functions of TEA_ITEM_CALLS were called as the payload says.
     TEA_ANSWER_RAN = 9,
+    /// All functions of TEA_ITEM_CALLS were called, and the condition leads to the node whose number plus one is the
+    /// payload; 0: nowhere.
+    TEA_ANSWER_RAN_TO = 10,
 }
 
 /// What the host's attributes say at the moment of an answer.
@@ -62,6 +65,17 @@ pub enum tea_flag {
     TEA_FLAG_VALUES = 8,
     /// Errors are raised.
     TEA_FLAG_RAISES = 16,
+}
+
+/// How a run is driven.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(non_camel_case_types)]
+pub enum tea_mode {
+    /// Each executed node gives an event (`stream`); without it only what ends the run does (`invoke`).
+    TEA_MODE_STREAM = 1,
+    /// The host takes TEA_ITEM_CALLS.
+    TEA_MODE_RUNS = 2,
 }
 
 /// Kind of an item: the low 8 bits of what tea_cursor_step returns. The first three are complete in that
@@ -117,7 +131,8 @@ pub enum tea_item_kind {
     /// Call the functions of several nodes, one after the other; tea_cursor_nodes tells which. The upper bits stand
     /// for this list of nodes: the same number means the same nodes again. Deliver a `state` event after each (`stream`). When the structure, an
     /// interrupt or the log level changes meanwhile, stop after the present one. Answer RAN with the number of those
-    /// called; or FAILED or RESPOND, with the number of those called before as payload.
+    /// called; or FAILED or RESPOND, with the number of those called before as payload. If there is a condition behind
+    /// the last node and nothing changed, evaluate it and answer RAN_TO with the target.
     TEA_ITEM_CALLS = 18,
 }
 
@@ -188,8 +203,8 @@ pub(crate) fn lent_state(object: u64, host: &Arc<TableHost>) -> Result<State, Fa
     Ok(State::Host { object: HostRef::lent(object), host: host.clone() })
 }
 
-/// Starts a run over a live state: nothing happens before the first step. `stream`: 0 for `invoke`, 1 for
-/// `stream`. `state` is the id of the state, which the host keeps alive as long as the cursor. `run` is handed
+/// Starts a run over a live state: nothing happens before the first step. `mode` combines
+/// tea_mode's. `state` is the id of the state, which the host keeps alive as long as the cursor. `run` is handed
 /// back to `stops`. `node` is -1 for a fresh run, else the number of the checkpoint's node; `interrupt` says
 /// which one made the checkpoint: 1 before the node, 2 after it, 0 unknown.
 ///
@@ -198,7 +213,7 @@ pub(crate) fn lent_state(object: u64, host: &Arc<TableHost>) -> Result<State, Fa
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tea_cursor_new(
     graph: *const tea_graph,
-    stream: u32,
+    mode: u32,
     state: u64,
     run: u64,
     node: i64,
@@ -221,11 +236,16 @@ pub unsafe extern "C" fn tea_cursor_new(
             }
             Err(_) => Start::Fresh,
         };
-        let method = if stream == 0 { Method::Invoke } else { Method::Stream };
+        let stream = mode & tea_mode::TEA_MODE_STREAM as u32 != 0;
+        let method = if stream { Method::Stream } else { Method::Invoke };
         let make = || {
             make(graph, state, |host, state| {
                 let options = Options { method, start, run, config: Arc::default() };
-                Cursor::new(Arc::clone(&graph.0.graph), Some(host), state, options)
+                let mut cursor = Cursor::new(Arc::clone(&graph.0.graph), Some(host), state, options);
+                if mode & tea_mode::TEA_MODE_RUNS as u32 != 0 {
+                    cursor.allow_runs();
+                }
+                cursor
             })
         };
         // SAFETY: the caller's promise.
@@ -409,47 +429,31 @@ pub unsafe extern "C" fn tea_cursor_note(
     unsafe { guarded(err, body) }
 }
 
-/// Lets the cursor ask for several calls at once (TEA_ITEM_CALLS).
-///
-/// # Safety
-/// `cursor` is a live cursor, `err` NULL or writable.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn tea_cursor_allow_runs(
-    cursor: *mut tea_cursor,
-    err: *mut *mut tea_error,
-) -> tea_status {
-    // SAFETY: the caller's promise.
-    let body = || unsafe {
-        handle(cursor, "cursor")?.0.get()?.cursor.allow_runs();
-        Ok(TEA_OK)
-    };
-    // SAFETY: the caller's promise.
-    unsafe { guarded(err, body) }
-}
-
-/// Copies the nodes of the last TEA_ITEM_CALLS into an array of the caller, at most `n`. Returns how many there are.
+/// Copies the nodes of the last TEA_ITEM_CALLS into an array of the caller, at most `n`; behind them, if there is a
+/// condition, -1 minus its reference. Returns how many there are.
 ///
 /// # Safety
 /// `cursor` is a live cursor, `nodes` points to room for `n` numbers, `err` is NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tea_cursor_nodes(
     cursor: *mut tea_cursor,
-    nodes: *mut u32,
+    nodes: *mut i64,
     n: usize,
     err: *mut *mut tea_error,
 ) -> i64 {
     let body = || {
         // SAFETY: the caller's promise.
         let pulled = unsafe { handle(cursor, "cursor") }?.0.get()?;
-        let Some(Item::Calls { nodes: asked }) = &pulled.last else {
+        let Some(Item::Calls { nodes: asked, condition }) = &pulled.last else {
             return Err(Failed::new(TEA_ERR_ANSWER, "the last item asked for no calls"));
         };
         if nodes.is_null() {
             return Err(Failed::new(TEA_ERR_NULL, "nodes is NULL"));
         }
-        let count = asked.len().min(n);
-        // SAFETY: not NULL, with room for `n` numbers by the caller's promise; the library's own memory is another.
-        unsafe { std::ptr::copy_nonoverlapping(asked.as_ptr(), nodes, count) };
+        let asked = asked.iter().map(|node| i64::from(*node));
+        let asked: Vec<i64> = asked.chain(condition.map(|reference| -1 - i64::from(reference))).collect();
+        // SAFETY: not NULL, with room for `n` numbers by the caller's promise; `asked` is memory of its own.
+        unsafe { std::ptr::copy_nonoverlapping(asked.as_ptr(), nodes, asked.len().min(n)) };
         Ok(asked.len() as i64)
     };
     // SAFETY: the caller's promise.
@@ -537,7 +541,7 @@ pub unsafe extern "C" fn tea_cursor_step(
             }
             Item::Event(Event::State { node }) => return Ok(number(tea_item_kind::TEA_ITEM_STATE, *node)),
             Item::Done => return Ok(number(tea_item_kind::TEA_ITEM_DONE, 0)),
-            Item::Calls { nodes } => {
+            Item::Calls { nodes, .. } => {
                 let number = calls_number(nodes, pulled.cursor.generation());
                 pulled.last = Some(next);
                 pulled.calls = true;
@@ -584,6 +588,24 @@ impl Pulled {
         }
     }
 
+    /// The target of a condition as an answer gives it.
+    fn target(&self, payload: i64) -> Result<Option<NodeId>, Failed> {
+        match u32::try_from(payload) {
+            Ok(0) => Ok(None),
+            Ok(node) => {
+                // Most are known to the cursor; a new one is known to the graph only.
+                if node as usize > self.cursor.topology().capacity() {
+                    known(&self.graph.graph.topology(), node - 1)?;
+                }
+                Ok(Some(node - 1))
+            }
+            Err(_) => {
+                let message = format!("{payload} is not the number of a node");
+                Err(Failed::new(TEA_ERR_UNKNOWN_ID, message))
+            }
+        }
+    }
+
     fn answer(&mut self, kind: i64, payload: i64) -> Result<Answer, Failed> {
         use tea_answer_kind::*;
         let after = usize::try_from(payload).unwrap_or(usize::MAX);
@@ -594,19 +616,10 @@ impl Pulled {
                 if !self.note.is_empty() {
                     self.cursor.show_choice(std::mem::take(&mut self.note));
                 }
-                match u32::try_from(payload) {
-                    Ok(0) => Answer::Target(None),
-                    Ok(node) => {
-                        known(&self.graph.graph.topology(), node - 1)?;
-                        Answer::Target(Some(node - 1))
-                    }
-                    Err(_) => {
-                        let message = format!("{payload} is not the number of a node");
-                        return Err(Failed::new(TEA_ERR_UNKNOWN_ID, message));
-                    }
-                }
+                Answer::Target(self.target(payload)?)
             }
             kind if kind == TEA_ANSWER_START as i64 => Answer::Start { announce: payload == 1 },
+            kind if kind == TEA_ANSWER_RAN_TO as i64 => Answer::RanTo(self.target(payload)?),
             kind if kind == TEA_ANSWER_RAN as i64 => Answer::Ran(after),
             kind if kind == TEA_ANSWER_FAILED as i64 && calls => {
                 Answer::FailedAfter(after, std::mem::take(&mut self.failure))

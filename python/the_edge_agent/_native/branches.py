@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import driver
 from .calls import invoke
-from .driver import Flow, choose, record_flags, tell_choice, tell_failure
+from .driver import Flow, evaluate, follow, record_flags, tell_choice, tell_failure
 from .host import flows, keep
 from .library import NULL, call, error_of, ffi, lib, text
 
@@ -158,12 +158,13 @@ class Branch:
     def _choose(self, reference: int) -> int:
         condition = self._twin.conditions[reference]
         try:
-            payload, value = choose(condition, self.flow.state, self._config, self._graph, self._twin)
+            value = evaluate(condition, self.flow.state, self._config, self._graph)
+            number = follow(condition, value, self._graph, self._twin)
         except BaseException as exception:
             return self._failed(exception)
         if self._graph.logger.isEnabledFor(10):
             tell_choice(self.cursor, value, self._graph.log_state_values)
-        return driver.ANSWER_TARGET | payload << 16
+        return driver.ANSWER_TARGET | number << 16
 
     def _failed(self, exception: BaseException) -> int:
         self._error = exception

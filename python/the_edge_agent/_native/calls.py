@@ -33,7 +33,8 @@ def plan_of(function: Any) -> int:
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     if not names:
         return NO_ARGUMENTS
-    return STATE_ONLY if names == ("state",) else ANY
+    # By position, which a function cannot tell from by name and is faster.
+    return STATE_ONLY if names == ("state",) and not code.co_kwonlyargcount else ANY
 
 
 class _Plan:
@@ -101,7 +102,7 @@ def invoke(
     """
     plan, function = prepared
     if plan is STATE_ONLY:
-        return function(state=state)
+        return function(state)
     if plan is NO_ARGUMENTS:
         return function()
     if plan is ANY:

@@ -46,6 +46,7 @@ ANSWER_RESPOND = int(lib.TEA_ANSWER_RESPOND)
 ANSWER_STORED = int(lib.TEA_ANSWER_STORED)
 ANSWER_KEPT = int(lib.TEA_ANSWER_KEPT)
 ANSWER_RAN = int(lib.TEA_ANSWER_RAN)
+ANSWER_RAN_TO = int(lib.TEA_ANSWER_RAN_TO)
 
 STOPS = int(lib.TEA_FLAG_STOPS) << 8
 INFO = int(lib.TEA_FLAG_INFO) << 8
@@ -56,7 +57,8 @@ RAISES = int(lib.TEA_FLAG_RAISES) << 8
 # Slices of a wait, so that signals (Ctrl-C) are handled.
 WAIT_MILLISECONDS = 100
 
-_new_pointer = ffi.new
+STREAM = int(lib.TEA_MODE_STREAM)
+RUNS = int(lib.TEA_MODE_RUNS)
 
 
 class Flow:
@@ -87,17 +89,25 @@ FRESH = Start()
 _INTERRUPTS = {"before": 1, "after": 2}
 
 
-def _open(graph: StateGraph, twin: Twin, stream: bool, flow: Flow, start: Start) -> Any:
+def _new_structs() -> tuple[Any, Any, Any]:
+    return ffi.new("tea_cursor **"), ffi.new("tea_item *"), ffi.new("tea_error **")
+
+
+def _open(
+    graph: StateGraph, twin: Twin, stream: bool, flow: Flow, start: Start, out: Any, error: Any
+) -> Any:
     """The cursor of a new run."""
-    out = _new_pointer("tea_cursor **")
-    if start.scope is not None:
+    key, mode = flow.key, RUNS | STREAM if stream else RUNS
+    if start is FRESH:
+        status = lib.tea_cursor_new(twin.pointer, mode, key, key, -1, 0, out, error)
+    elif start.scope is not None:
         entry, exit_ = (twin.id_of(name) for name in start.scope)
-        call(lib.tea_cursor_new_scoped, twin.pointer, flow.key, entry, exit_, out)
+        status = lib.tea_cursor_new_scoped(twin.pointer, key, entry, exit_, out, error)
     else:
-        resumed = start is not FRESH
-        node = twin.id_of(start.node) if resumed else -1
-        interrupt = _INTERRUPTS.get(start.interrupt or "", 0)
-        call(lib.tea_cursor_new, twin.pointer, int(stream), flow.key, flow.key, node, interrupt, out)
+        node, interrupt = twin.id_of(start.node), _INTERRUPTS.get(start.interrupt or "", 0)
+        status = lib.tea_cursor_new(twin.pointer, mode, key, key, node, interrupt, out, error)
+    if status < 0:
+        raise error_of(status, error)
     return out[0]
 
 
@@ -145,30 +155,27 @@ def tell_status(cursor: Any, status: Any) -> None:
     call(lib.tea_cursor_note, cursor, data)
 
 
-def choose(condition: Condition, state: Any, config: Any, graph: StateGraph, twin: Twin) -> tuple[int, Any]:
-    """Evaluates a condition: the payload of the answer (number of the target plus one, 0 for nowhere), and the
-    value. Raises what the condition raises, and TypeError for an unhashable value."""
-    plan, function = condition.prepared
-    if plan is STATE_ONLY:
-        value = function(state=state)
-    elif plan is NO_ARGUMENTS:
-        value = function()
-    elif function is None:
+def evaluate(condition: Condition, state: Any, config: Any, graph: StateGraph) -> Any:
+    """The value of a condition. Raises what the condition raises."""
+    prepared, _, source, _ = condition
+    if prepared[1] is None:
         raise TypeError("None is not a callable object")
-    else:
-        value = invoke(condition.prepared, state, config, condition.source, graph, results=False)
-    mapping = condition.mapping
+    return invoke(prepared, state, config, source, graph, results=False)
+
+
+def follow(condition: Condition, value: Any, graph: StateGraph, twin: Twin) -> int:
+    """Where the value of a condition leads: the number of the node plus one, 0 for nowhere. Raises TypeError for an
+    unhashable value."""
+    _, mapping, _, target = condition
     if mapping:
         target = mapping.get(value)
-        # Q10: a falsy target is a match if it is a node; `None` never is one.
-        if target is None or (not target and target not in graph._structure.nodes):
-            return 0, value
-    elif value:
-        target = condition.target
-    else:
-        return 0, value
-    known = twin.ids.get(target)
-    return (twin.id_of(target) if known is None else known) + 1, value
+    elif not value:
+        return 0
+    # Q10: a falsy target is a match if it is a node; `None` never is one.
+    if not target and (target is None or target not in graph._structure.nodes):
+        return 0
+    number = twin.ids.get(target)
+    return (twin.id_of(target) if number is None else number) + 1
 
 
 def drive(
@@ -176,45 +183,53 @@ def drive(
 ) -> Iterator[dict[str, Any]]:
     """Runs a graph and yields its events. `state` is the run's own (no copy is made), as is `config`."""
     twin, structure = graph._twin(), graph._structure
-    if structure.version != twin.seen:
+    seen = structure.version
+    if seen != twin.seen:
         twin.push(structure)
+    functions, names, conditions = twin.functions, twin.names, twin.conditions
     flow = Flow(graph, twin, state)
     cursor = NULL
     pool: Pool | None = None
     cause: BaseException | None = None
+    # Small structs of the library are expensive to make: a run takes over those of an earlier one.
+    out, details, error = structs = twin.spare.pop() if twin.spare else _new_structs()
     try:
-        cursor = _open(graph, twin, stream, flow, start)
-        call(lib.tea_cursor_allow_runs, cursor)
-        error, details = _new_pointer("tea_error **"), _new_pointer("tea_item *")
-        step, levels = lib.tea_cursor_step, getattr(graph.logger, "_cache", {})
+        cursor = _open(graph, twin, stream, flow, start, out, error)
+        step, waiting, levels = lib.tea_cursor_step, parked, getattr(graph.logger, "_cache", {})
         refusal = None if start.scope is not None else graph._executor_refusal(config)
         answer = ANSWER_START if refusal is None else ANSWER_START | 1 << 16
         while True:
             # What may have changed since: structure, interrupts, log level. All of it counts at every step.
-            structure = graph._structure
-            if structure.version != twin.seen:
+            if graph._structure.version != seen:
+                structure = graph._structure
                 twin.push(structure)
+                seen = structure.version
             if graph.interrupt_before or graph.interrupt_after:
                 answer |= STOPS
             # logging keeps its decisions in this cache; it is empty after every change of a level.
-            records = 0 if levels.get(20) is False else record_flags(graph)
-            item = step(cursor, answer | records, details, error)
-            if parked:
+            try:
+                records = levels[20]
+            except KeyError:
+                records = True
+            if records:
+                records = record_flags(graph)
+                answer |= records
+            item = step(cursor, answer, details, error)
+            if waiting:
                 raise_parked()
             answer = ANSWER_DONE
             kind = item & 0xFF
             if kind == CALL:
-                node = item >> 8
-                prepared = twin.functions[node]
+                prepared = functions[item >> 8]
                 plan, function = prepared
                 try:
                     if plan is STATE_ONLY:
-                        result = function(state=state)
+                        result = function(state)
                     elif plan is NO_ARGUMENTS:
                         result = function()
                     else:
-                        result = invoke(prepared, state, config, twin.names[node], graph)
-                    if isinstance(result, dict):
+                        result = invoke(prepared, state, config, names[item >> 8], graph)
+                    if type(result) is dict or isinstance(result, dict):
                         state.update(result)
                     else:
                         state["result"] = result
@@ -222,17 +237,18 @@ def drive(
                     cause = exception
                     answer = graph._answer_failure(cursor, exception)
             elif kind == CALLS:
-                done, version = 0, structure.version
-                for prepared, node in twin.runs.get(item) or twin.calls(cursor, item):
+                done = 0
+                run, condition = twin.runs.get(item) or twin.calls(cursor, item)
+                for prepared, node in run:
                     plan, function = prepared
                     try:
                         if plan is STATE_ONLY:
-                            result = function(state=state)
+                            result = function(state)
                         elif plan is NO_ARGUMENTS:
                             result = function()
                         else:
                             result = invoke(prepared, state, config, node, graph)
-                        if isinstance(result, dict):
+                        if type(result) is dict or isinstance(result, dict):
                             state.update(result)
                         else:
                             state["result"] = result
@@ -244,22 +260,35 @@ def drive(
                     if stream:
                         yield {"type": "state", "node": node, "state": state.copy()}
                     if (
-                        graph._structure.version != version
+                        graph._structure.version != seen
                         or graph.interrupt_before
                         or graph.interrupt_after
-                        or levels.get(20) is not False
+                        or levels.get(20, True)
                     ):
                         answer = ANSWER_RAN | done << 16
                         break
                 else:
-                    answer = ANSWER_RAN | done << 16
-            elif kind == STATE:
-                yield {"type": "state", "node": twin.names[item >> 8], "state": state.copy()}
+                    if condition is None:
+                        answer = ANSWER_RAN | done << 16
+                    else:
+                        plan, function = condition[0]
+                        if plan is STATE_ONLY:
+                            value = function(state)
+                        else:
+                            value = evaluate(condition, state, config, graph)
+                        answer = ANSWER_RAN_TO | follow(condition, value, graph, twin) << 16
             elif kind == CONDITION:
-                payload, value = choose(twin.conditions[item >> 8], state, config, graph, twin)
-                answer = ANSWER_TARGET | payload << 16
+                condition = conditions[item >> 8]
+                plan, function = condition[0]
+                if plan is STATE_ONLY:
+                    value = function(state)
+                else:
+                    value = evaluate(condition, state, config, graph)
+                answer = ANSWER_TARGET | follow(condition, value, graph, twin) << 16
                 if records & DEBUG:
                     tell_choice(cursor, value, graph.log_state_values)
+            elif kind == STATE:
+                yield {"type": "state", "node": names[item >> 8], "state": state.copy()}
             elif item < 0:
                 raise error_of(item, error)
             elif kind == FINAL:
@@ -268,13 +297,13 @@ def drive(
                 yield graph._final_event(stream, state, start is not FRESH)
             elif kind == STORE:
                 when = "after" if details.flag else "before"
-                path = graph._auto_save_checkpoint(state, twin.names[details.node], config, when)
+                path = graph._auto_save_checkpoint(state, names[details.node], config, when)
                 answer = ANSWER_STORED
             elif kind == INTERRUPT:
                 suffix = ("_after" if details.flag else "_before") if stream else ""
                 yield {
                     "type": "interrupt" + suffix,
-                    "node": twin.names[details.node],
+                    "node": names[details.node],
                     "state": state.copy(),
                     "checkpoint_path": path,
                 }
@@ -284,7 +313,7 @@ def drive(
                 if graph.raise_exceptions:
                     raise RuntimeError(text(details.raised)) from failed
                 message = str(failed) if failed is not None else text(details.text)
-                node = twin.names[details.node]
+                node = names[details.node]
                 if start.scope is not None:
                     state["_scoped_error"] = {"node": node, "error": message}
                     return
@@ -297,7 +326,7 @@ def drive(
                     from .branches import Pool
 
                     pool = Pool(graph, twin, stream, config)
-                first, source = twin.names[details.node], twin.names[details.other]
+                first, source = names[details.node], names[details.other]
                 settings = structure.successors[source][first].get("parallel_config")
                 pool.launch(cursor, first, settings, state)
             elif kind == KEPT:
@@ -310,15 +339,16 @@ def drive(
                     raise refusal
                 return
             elif kind == RESPONSE:
-                yield graph._response_event(cause, twin.names[details.node], state)
+                yield graph._response_event(cause, names[details.node], state)
             elif kind == RAISE:
                 raise kept[details.reference]
             elif kind == UNKNOWN_NODE:
-                raise KeyError(f"Node '{twin.names[details.node]}' not found in the graph")
+                raise KeyError(f"Node '{names[details.node]}' not found in the graph")
     finally:
         if pool is not None:
             pool.close()
         del flows[flow.key]
         lib.tea_cursor_free(cursor)
+        twin.spare.append(structs)
         if parked:
             parked.pop(get_ident(), None)

@@ -21,22 +21,18 @@ ALWAYS = lambda **_kwargs: True  # noqa: E731
 _MOST_CALLS = 1024
 
 
-class Condition:
-    """A conditional edge: its condition, ready to be called, and where its value leads."""
+# A conditional edge: its condition ready to be called, where its value leads (a map, or None), its two ends.
+Condition = tuple[Prepared, Any, Any, Any]
 
-    __slots__ = ("mapping", "prepared", "source", "target")
 
-    def __init__(self, prepared: Prepared, mapping: Any, source: Any, target: Any) -> None:
-        self.prepared = prepared
-        self.mapping = mapping
-        self.source = source
-        self.target = target
+# Functions of nodes with the nodes' names, and the condition behind the last one.
+Run = tuple[list[tuple[Any, Any]], "Condition | None"]
 
 
 class Twin:
     """The graph as the library knows it. `push` brings it up to date; it costs one call for the whole graph."""
 
-    __slots__ = ("_lock", "_numbers", "conditions", "functions", "ids", "names", "pointer", "runs", "seen")
+    __slots__ = ("_lock", "_numbers", "conditions", "functions", "ids", "names", "pointer", "runs", "seen", "spare")
 
     def __init__(self) -> None:
         out = ffi.new("tea_graph **")
@@ -51,7 +47,9 @@ class Twin:
         self.conditions: list[Condition] = []
         self._numbers: dict[tuple[Any, Any], int] = {}
         # Nodes that are called in a row, by the number of the item that asks for them.
-        self.runs: dict[int, list[tuple[Prepared, Any]]] = {}
+        self.runs: dict[int, Run] = {}
+        # Structs that no run is using.
+        self.spare: list[tuple[Any, Any, Any]] = []
         self.seen = -1
         self._lock = allocate_lock()
 
@@ -115,7 +113,7 @@ class Twin:
         if condition is ALWAYS and (not mapping or (len(mapping) == 1 and mapping.get(True) == target)):
             return -1
         number = self._numbers.setdefault((source, target), len(self.conditions))
-        entry = Condition(prepare(condition), mapping, source, target)
+        entry = (prepare(condition), mapping, source, target)
         if number == len(self.conditions):
             self.conditions.append(entry)
         else:
@@ -129,11 +127,13 @@ class Twin:
         join = edge.get("fan_in_node")
         return -2 if join is None else self._id_of(join)
 
-    def calls(self, cursor: Any, item: int) -> list[tuple[Prepared, Any]]:
-        """The functions and names of the nodes that an item asks to call, kept for the next time."""
-        nodes = ffi.new("uint32_t[]", _MOST_CALLS)
-        count = call(lib.tea_cursor_nodes, cursor, nodes, _MOST_CALLS)
-        run: list[Any] = [(self.functions[number], self.names[number]) for number in ffi.unpack(nodes, count)]
+    def calls(self, cursor: Any, item: int) -> Run:
+        """What an item asks to call, kept for the next time."""
+        numbers = ffi.new("int64_t[]", _MOST_CALLS)
+        count = call(lib.tea_cursor_nodes, cursor, numbers, _MOST_CALLS)
+        nodes: list[Any] = ffi.unpack(numbers, count)
+        condition = self.conditions[-1 - nodes.pop()] if nodes[-1] < 0 else None
+        run: Run = ([(self.functions[number], self.names[number]) for number in nodes], condition)
         self.runs[item] = run
         return run
 

@@ -77,6 +77,15 @@ _MODULES = {
         "register_blob_storage",
         "get_registered_blob_storages",
     ),
+    "vector": (
+        "VectorIndex",
+        "VectorSearchConfig",
+        "SearchResult",
+        "DuckDBVSSIndex",
+        "create_vector_index",
+        "register_vector_index",
+        "get_registered_vector_indexes",
+    ),
     "entity_hierarchy": ("EntityHierarchy", "check_hierarchy_available"),
     "hierarchical_ltm": (
         "HierarchicalLTMBackend",
@@ -91,6 +100,8 @@ _MODULES = {
         "KuzuBackend",
         "BighornBackend",
         "KUZU_AVAILABLE",
+        "_check_cozo_available",
+        "_check_kuzu_available",
     ),
 }
 _EXPORTS = {name: module for module, names in _MODULES.items() for name in names}
@@ -102,6 +113,7 @@ _FLAGS: dict[str, tuple[str, ...]] = {
     "HIERARCHICAL_AVAILABLE": ("fsspec", "sqlalchemy"),
     "DUCKDB_AVAILABLE": ("duckdb",),
     "DUCKDB_CATALOG_AVAILABLE": ("duckdb",),
+    "DUCKDB_VSS_AVAILABLE": ("duckdb",),
     "POSTGRES_AVAILABLE": ("psycopg", "psycopg_pool"),
 }
 

@@ -476,9 +476,9 @@ impl Cursor {
             }
             Action::Call { reference } => {
                 let reference = *reference;
-                if let Some(nodes) = self.run_of_calls() {
+                if let Some((nodes, condition)) = self.run_of_calls() {
                     self.phase = Phase::AwaitRan { nodes: nodes.clone() };
-                    return Ok(Some(Item::Calls { nodes }));
+                    return Ok(Some(Item::Calls { nodes, condition }));
                 }
                 self.record_enter(self.at_join)?;
                 self.phase = Phase::AwaitResult;
@@ -499,8 +499,9 @@ impl Cursor {
         self.runs = true;
     }
 
-    /// The nodes from the present one on that can be called without a step in between; `None` if that is one only.
-    fn run_of_calls(&self) -> Option<Vec<NodeId>> {
+    /// The nodes from the present one on that can be called without a step in between, and the condition behind the
+    /// last one; `None` if that is one node only.
+    fn run_of_calls(&self) -> Option<(Vec<NodeId>, Option<u32>)> {
         let live = self.live;
         // The number of the first node has 24 bits in the C ABI.
         if self.node >> 24 != 0 {
@@ -525,12 +526,25 @@ impl Cursor {
             nodes.push(*target);
             node = next;
         }
-        (nodes.len() > 1).then_some(nodes)
+        let condition = match node.edges.as_slice() {
+            [Edge { rule: Rule::Host { reference }, parallel: None, .. }, rest @ ..]
+                if rest.iter().all(|edge| edge.parallel.is_none()) =>
+            {
+                Some(*reference)
+            }
+            _ => None,
+        };
+        (nodes.len() > 1 || condition.is_some()).then_some((nodes, condition))
     }
 
     fn take_ran(&mut self, nodes: &[NodeId], answer: Answer) -> Result<Option<Item>, StepError> {
         let (count, failed) = match answer {
             Answer::Ran(count) => (count, None),
+            Answer::RanTo(target) => {
+                self.node = nodes.last().copied().unwrap_or(self.node);
+                self.steps += nodes.len().saturating_sub(1) as u64;
+                return self.take_target(0, Answer::Target(target));
+            }
             Answer::FailedAfter(count, failure) => (count, Some(Answer::Failed(failure))),
             Answer::RespondAfter(count, response) => (count, Some(Answer::Respond(response))),
             other => return Err(wrong(&other, "how many functions were called")),
@@ -782,7 +796,7 @@ pub(super) fn wrong(answer: &Answer, expected: &'static str) -> StepError {
         Answer::Target(_) => "TARGET",
         Answer::Choice(_) => "CHOICE",
         Answer::Core => "CORE",
-        Answer::Ran(_) => "RAN",
+        Answer::Ran(_) | Answer::RanTo(_) => "RAN",
         Answer::FailedAfter(..) => "FAILED",
         Answer::RespondAfter(..) => "RESPOND",
         Answer::Failed(_) => "FAILED",

@@ -71,8 +71,11 @@ pub enum Item {
     /// if something in [`Live`] changed meanwhile; [`Answer::FailedAfter`] or [`Answer::RespondAfter`] for the next
     /// one. Records and interrupts are off while this is asked.
     Calls {
-        /// The nodes, at least two.
+        /// The nodes, at least one.
         nodes: Vec<NodeId>,
+        /// The host's number for the condition of the last one's first edge: if all went well, evaluate it, too, and
+        /// answer [`Answer::RanTo`]. There is one or there are several nodes.
+        condition: Option<u32>,
     },
     /// A program of the engine asks the host; see [`Request`] for the answers.
     Request {
@@ -207,6 +210,8 @@ pub enum Answer {
     Core,
     /// So many functions of [`Item::Calls`] were called, at least one; their events were delivered.
     Ran(usize),
+    /// All functions of [`Item::Calls`] were called, and its condition leads there; `None` for nowhere.
+    RanTo(Option<NodeId>),
     /// So many functions of [`Item::Calls`] were called, then the next one failed.
     FailedAfter(usize, Failure),
     /// So many functions of [`Item::Calls`] were called, then the next one answered for the whole run.

@@ -7,11 +7,13 @@ from typing import Any
 
 _EXPORTS = {
     "GraphBackend": "protocol",
-    "KuzuBackend": "pending",
-    "BighornBackend": "pending",
+    "KuzuBackend": "kuzu",
+    "BighornBackend": "kuzu",
+    "KUZU_AVAILABLE": "kuzu",
+    "_check_kuzu_available": "kuzu",
     "CozoBackend": "pending",
-    "KUZU_AVAILABLE": "pending",
     "COZO_AVAILABLE": "pending",
+    "_check_cozo_available": "pending",
 }
 
 

@@ -1,34 +1,20 @@
-"""Names of graph stores that are not implemented yet: importable, refused when constructed."""
+"""Name of a graph store that is not implemented yet: importable, refused when constructed."""
 
 from __future__ import annotations
 
 from typing import Any, NoReturn
 
+# False whatever is installed, so that no engine tries to build the class below.
+COZO_AVAILABLE = False
 
-class _NotImplementedBackend:
-    """Base of the names below."""
 
-    product = ""
+def _check_cozo_available() -> bool:
+    """Tell whether the Cozo store can be used."""
+    return COZO_AVAILABLE
+
+
+class CozoBackend:
+    """Reserved name; constructing it raises ``NotImplementedError``."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(f"The {cls.product} graph backend is not implemented in this version")
-
-
-class KuzuBackend(_NotImplementedBackend):
-    """Reserved name; constructing it raises ``NotImplementedError``."""
-
-    product = "Kuzu"
-
-
-BighornBackend = KuzuBackend
-
-
-class CozoBackend(_NotImplementedBackend):
-    """Reserved name; constructing it raises ``NotImplementedError``."""
-
-    product = "Cozo"
-
-
-# False whatever is installed, so that no engine tries to build one of the classes above.
-KUZU_AVAILABLE = False
-COZO_AVAILABLE = False
+        raise NotImplementedError("The Cozo graph backend is not implemented in this version")
