@@ -131,7 +131,8 @@ typedef enum tea_item_kind {
   // The run failed: `node`, `text` of the event, `raised`, `reference` of the cause, `json` its class, `result`
   // of a branch.
   TEA_ITEM_ERROR = 6,
-  // A function answered for the whole run: `node`.
+  // A function answered for the whole run: `node`; if it was the engine's own, `json` is a map of `status`,
+  // `body` and `headers`.
   TEA_ITEM_RESPONSE = 7,
   // The run reached the end; `flag` 1: the event has the key `output`.
   TEA_ITEM_FINAL = 8,

@@ -99,7 +99,8 @@ pub enum tea_item_kind {
     /// The run failed: `node`, `text` of the event, `raised`, `reference` of the cause, `json` its class, `result`
     /// of a branch.
     TEA_ITEM_ERROR = 6,
-    /// A function answered for the whole run: `node`.
+    /// A function answered for the whole run: `node`; if it was the engine's own, `json` is a map of `status`,
+    /// `body` and `headers`.
     TEA_ITEM_RESPONSE = 7,
     /// The run reached the end; `flag` 1: the event has the key `output`.
     TEA_ITEM_FINAL = 8,
@@ -725,7 +726,20 @@ fn details(item: &Item, lent: Option<&State>, json: &mut String) -> tea_item {
             }
         }
         Item::Event(event) => match event {
-            Event::State { node } | Event::HttpResponse { node, .. } => details.node = *node,
+            Event::State { node } => details.node = *node,
+            Event::HttpResponse { node, response } => {
+                details.node = *node;
+                // What the host answered itself it still has.
+                if let Value::Map(headers) = &response.headers {
+                    let whole = tea_core::map! {
+                        "status" => response.status.clone(),
+                        "body" => response.body.clone(),
+                        "headers" => Value::Map(Arc::clone(headers)),
+                    };
+                    *json = whole.to_json();
+                    details.json = tea_str::of(json);
+                }
+            }
             Event::Error { node, text, .. } => {
                 details.node = *node;
                 details.text = tea_str::of(text);

@@ -64,13 +64,19 @@ def error_of(status: int, error: Any) -> BaseException:
         exception = parked.pop(get_ident(), None)
         if exception is not None:
             return exception
-    if status <= lib.TEA_ERR_BUILD:
-        import builtins
+    if status == lib.TEA_ERR_AGENT or status == lib.TEA_ERR_TEMPLATE:
+        from .agent import exception_of
 
-        kind = getattr(builtins, name, None)
-        if not (isinstance(kind, type) and issubclass(kind, Exception)):
-            kind = RuntimeError
-        return kind(message)
+        return exception_of(name, message)
+    if status <= lib.TEA_ERR_BUILD:
+        kinds: dict[str, type[Exception]] = {
+            "ValueError": ValueError,
+            "KeyError": KeyError,
+            "FileNotFoundError": FileNotFoundError,
+            "OSError": OSError,
+            "TypeError": TypeError,
+        }
+        return kinds.get(name, RuntimeError)(message)
     return NativeError(message)
 
 

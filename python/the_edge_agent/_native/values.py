@@ -350,7 +350,14 @@ def tea_py_copy(_data: Any, key: int, deep: int, out: Any) -> int:
 
 @ffi.def_extern(error=_HOST_ERROR, onerror=_park)  # type: ignore[untyped-decorator,unused-ignore]
 def tea_py_apply(_data: Any, key: int, delta: Any) -> int:
-    object_of(key).update(decode(text(delta)))
+    target = kept.get(key, MISSING)
+    if target is MISSING:
+        flow = flows[key]
+        if flow.updates is not None:
+            flow.updates.append(text(delta))
+            return 0
+        target = flow.state
+    target.update(decode(text(delta)))
     return 0
 
 
