@@ -36,9 +36,7 @@ def declarations(header: str) -> str:
     header = re.sub(r"#ifdef __cplusplus.*?#endif[^\n]*", "", header, flags=re.DOTALL)
     lines = []
     for line in header.splitlines():
-        if re.fullmatch(r"#define \w+ \d+", line):
-            lines.append(line)
-        elif not line.startswith("#"):
+        if not line.startswith("#") or re.fullmatch(r"#define \w+ \d+", line):
             lines.append(line)
     return "\n".join(lines)
 

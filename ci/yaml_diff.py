@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-
 from yaml_generate import Generator
 
 HERE = Path(__file__).resolve().parent

@@ -108,8 +108,8 @@ typedef enum tea_answer_kind {
   TEA_ANSWER_CORE = 8,
   // As many functions of TEA_ITEM_CALLS were called as the payload says.
   TEA_ANSWER_RAN = 9,
-  // All functions of TEA_ITEM_CALLS were called, and the condition leads to the node whose number plus one is the
-  // payload; 0: nowhere.
+  // All functions of TEA_ITEM_CALLS were called, and the condition leads to the node whose number plus one is in
+  // the low 25 bits of the payload; 0: nowhere. Above it: how often it was all done again before, see there.
   TEA_ANSWER_RAN_TO = 10,
 } tea_answer_kind;
 
@@ -165,7 +165,8 @@ typedef enum tea_item_kind {
   // for this list of nodes: the same number means the same nodes again. Deliver a `state` event after each (`stream`). When the structure, an
   // interrupt or the log level changes meanwhile, stop after the present one. Answer RAN with the number of those
   // called; or FAILED or RESPOND, with the number of those called before as payload. If there is a condition behind
-  // the last node and nothing changed, evaluate it and answer RAN_TO with the target.
+  // the last node and nothing changed, evaluate it and answer RAN_TO with the target; where tea_cursor_nodes allows
+  // it, and still nothing changed, a host may do it all again at once if the target is the first node.
   TEA_ITEM_CALLS = 18,
 } tea_item_kind;
 
@@ -630,7 +631,7 @@ enum tea_status tea_cursor_branch(struct tea_cursor *cursor,
                                   struct tea_cursor **out,
                                   struct tea_error **err);
 
-// Frees a cursor, which abandons its run. NULL is fine.
+// Frees a cursor, which abandons its run; `release` may be called. NULL is fine.
 //
 // # Safety
 // `cursor` is NULL or a cursor that was not freed and that no thread is using.
@@ -659,7 +660,8 @@ enum tea_status tea_cursor_note(struct tea_cursor *cursor,
                                 struct tea_error **err);
 
 // Copies the nodes of the last TEA_ITEM_CALLS into an array of the caller, at most `n`; behind them, if there is a
-// condition, -1 minus its reference. Returns how many there are.
+// condition, -1 minus its reference, and then 1 if all may be done again when it leads to the first node, else 0.
+// Returns how many numbers there are.
 //
 // # Safety
 // `cursor` is a live cursor, `nodes` points to room for `n` numbers, `err` is NULL or writable.

@@ -34,7 +34,9 @@ def before(graph: StateGraph, stream: bool, state: Any) -> tuple[Event | None, A
 def load_session(graph: StateGraph, state: Any) -> Any:
     """The stored session with the input over it; the input if there is none or loading fails."""
     backend = getattr(graph, "_session_backend", None)
-    session = state.get("session_id") if backend is not None else None
+    if backend is None:
+        return state
+    session = state.get("session_id")
     if not session:
         return state
     try:

@@ -28,6 +28,7 @@ class CheckpointMixin:
         _structure: Structure
         _checkpoint_format: str
         _interrupt_kinds: dict[Any, str]
+        _issued_ids: tuple[int, set[str]]
         checkpointer: Any
         checkpoint_dir: Any
         interrupt_before: Any
@@ -40,7 +41,11 @@ class CheckpointMixin:
         ) -> Generator[Event, None, None]: ...
 
     def save_checkpoint(
-        self, file_path: str | os.PathLike[str], state: dict[str, Any], node: Any, config: dict[str, Any] | None
+        self,
+        file_path: str | os.PathLike[str],
+        state: dict[str, Any],
+        node: Any,
+        config: dict[str, Any] | None,
     ) -> None:
         """Writes a checkpoint file, complete or not at all; an existing file is replaced.
 
@@ -115,9 +120,9 @@ class CheckpointMixin:
     def _new_id(self, node: Any, milliseconds: int) -> str:
         """An id that neither the checkpointer nor this graph has used in this millisecond."""
         stem = f"{node}_{milliseconds}"
-        issued: tuple[int, set[str]] = self.__dict__.setdefault("_issued_ids", (0, set()))
+        issued = self._issued_ids
         if issued[0] != milliseconds:
-            issued = self.__dict__["_issued_ids"] = (milliseconds, set())
+            issued = self._issued_ids = (milliseconds, set())
         looks_up = hasattr(type(self.checkpointer), "__contains__")
         key, number = stem, 0
         while key in issued[1] or (looks_up and key in self.checkpointer):
@@ -144,7 +149,10 @@ class CheckpointMixin:
         return read_checkpoint(file_path, decode)
 
     def resume_from_checkpoint(
-        self, checkpoint_id: Any, config: dict[str, Any] | None = None, state_update: dict[str, Any] | None = None
+        self,
+        checkpoint_id: Any,
+        config: dict[str, Any] | None = None,
+        state_update: dict[str, Any] | None = None,
     ) -> Generator[Event, None, None]:
         """Goes on from a checkpoint (id of the checkpointer, else path) and yields the events of `invoke`.
 

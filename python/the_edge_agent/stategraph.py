@@ -26,7 +26,7 @@ from .checkpoint import CheckpointMixin
 from .visualization import VisualizationMixin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
 
     from .parallel import CallbackManager, CircuitBreakerRegistry, ParallelConfig
 
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 START = "__start__"
 END = "__end__"
-
-# Attributes that the YAML engine sets on a graph to hook into its runs.
-_HOOKS = {"_input_schema", "_output_schema", "_session_backend"}
 
 # Default of list parameters: callers append to the lists, so each call needs one of its own.
 _NEW_LIST: Any = object()
@@ -73,26 +70,6 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-class _OnDemand:
-    """An attribute that gets its value, an object of `parallel`, when it is first asked for: that module costs more
-    than all else that an import loads. Not a `__getattr__`, which would slow down every attribute of a graph."""
-
-    def __init__(self, kind: str, **arguments: Any) -> None:
-        self._kind = kind
-        self._arguments = arguments
-
-    def __set_name__(self, _owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, graph: Any, _owner: type) -> Any:
-        if graph is None:
-            return self
-        from . import parallel
-
-        value = graph.__dict__[self._name] = getattr(parallel, self._kind)(**self._arguments)
-        return value
-
-
 class StateGraph(CheckpointMixin, VisualizationMixin):
     """A graph of functions over a shared state.
 
@@ -107,12 +84,9 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
     All attributes may be changed at any time; a running graph sees changes at its next step.
     """
 
-    if TYPE_CHECKING:
-        parallel_config: ParallelConfig
-        circuit_registry: CircuitBreakerRegistry
-    else:
-        parallel_config = _OnDemand("ParallelConfig")
-        circuit_registry = _OnDemand("CircuitBreakerRegistry", scope="graph")
+    # No `__getattr__`, and no use of `__dict__`, here or in the base classes: both slow down every look at an
+    # attribute of a graph, and a run takes several of them at each step.
+
     callback_manager: CallbackManager | None
 
     def __init__(
@@ -142,13 +116,42 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
         self.checkpointer: Any = None
         self._checkpoint_format = "pickle"
         self._interrupt_kinds: dict[Any, str] = {}
-        if parallel_config is not None:
-            self.parallel_config = parallel_config
+        self._issued_ids: tuple[int, set[str]] = (0, set())
+        self._step_limit: int | None = None
+        # Made when first asked for: their module costs more than all else that an import loads.
+        self._parallel_config: ParallelConfig | None = parallel_config
+        self._circuit_registry: CircuitBreakerRegistry | None = None
         self.callback_manager = None
         self._max_active_threads: int | None = None
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
         raise TypeError("cannot pickle or copy a 'StateGraph': it holds functions and a graph of the library")
+
+    @property
+    def parallel_config(self) -> ParallelConfig:
+        """Settings of parallel edges that have none of their own."""
+        if self._parallel_config is None:
+            from .parallel import ParallelConfig
+
+            self._parallel_config = ParallelConfig()
+        return self._parallel_config
+
+    @parallel_config.setter
+    def parallel_config(self, settings: ParallelConfig) -> None:
+        self._parallel_config = settings
+
+    @property
+    def circuit_registry(self) -> CircuitBreakerRegistry:
+        """The circuit breakers of the graph's branches."""
+        if self._circuit_registry is None:
+            from .parallel import CircuitBreakerRegistry
+
+            self._circuit_registry = CircuitBreakerRegistry(scope="graph")
+        return self._circuit_registry
+
+    @circuit_registry.setter
+    def circuit_registry(self, registry: CircuitBreakerRegistry) -> None:
+        self._circuit_registry = registry
 
     # Structure
 
@@ -174,7 +177,7 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
 
     def _configure(self) -> None:
         if self._twin_ is not None:
-            limit = self.__dict__.get("_step_limit")
+            limit = self._step_limit
             self._twin_.configure(f'{{"step_limit":{"null" if limit is None else limit}}}')
 
     def add_node(self, node: Any, run: Callable[..., Any] | None = None) -> None:
@@ -350,7 +353,7 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
     ) -> Generator[Event, None, None]:
         if input_state is None and checkpoint is None:
             # CQ-4: the loader's `checkpoint` option.
-            checkpoint = self.__dict__.get("_resume_checkpoint_path")
+            checkpoint = getattr(self, "_resume_checkpoint_path", None)
             if checkpoint is None:
                 method = "stream" if stream else "invoke"
                 raise ValueError(
@@ -361,7 +364,7 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
             return (yield from self._resume(stream, checkpoint, config, input_state))
         state = input_state.copy()
         config = {} if config is None else config.copy()
-        if self.__dict__.keys() & _HOOKS:
+        if hasattr(self, "_input_schema") or hasattr(self, "_session_backend"):
             refusal, state = _hooks.before(self, stream, state)
             if refusal is not None:
                 yield refusal
@@ -370,7 +373,7 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
 
     def _run(
         self, stream: bool, state: Any, config: Any, node: Any = None, interrupt: str | None = None
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         return drive(self, stream, state, config, FRESH if node is None else Start(node, interrupt))
 
     def execute_scoped(
@@ -436,9 +439,9 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
 
     def _executor_refusal(self, config: dict[str, Any]) -> Exception | None:
         """Why the executor of a run cannot be opened; nothing is opened yet."""
-        settings = self.__dict__.get("parallel_config")
+        settings = self._parallel_config
         strategy = "thread" if settings is None else settings.strategy
-        workers = config["max_workers"] if "max_workers" in config else self.max_workers
+        workers = config.get("max_workers", self.max_workers)
         if strategy == "thread" and workers is None:
             return None
         from .parallel_executors import available_strategies, get_executor
@@ -475,16 +478,12 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
             "state": state.copy(),
         }
 
-    def _final_event(self, stream: bool, state: Any, resumed: bool) -> Event:
-        event = {"type": "final", "state": state}
-        attributes = self.__dict__
-        transforms = attributes.get("_output_schema") and attributes.get("_yaml_engine")
-        output = None
-        if attributes.keys() & _HOOKS:
+    def _final_event(self, stream: bool, state: Any, resumed: bool, free: bool) -> Event:
+        if hasattr(self, "_session_backend"):
             _hooks.save_session(self, state)
-            if transforms:
-                output = _hooks.output(self, state)
-        event["state"] = state.copy()
+        transforms = getattr(self, "_output_schema", None) and getattr(self, "_yaml_engine", None)
+        output = _hooks.output(self, state) if transforms else None
+        event = {"type": "final", "state": state if free else state.copy()}
         if transforms or not (stream or resumed):
             event["output"] = output
         return event

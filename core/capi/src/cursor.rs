@@ -45,8 +45,8 @@ pub enum tea_answer_kind {
     TEA_ANSWER_CORE = 8,
     /// As many functions of TEA_ITEM_CALLS were called as the payload says.
     TEA_ANSWER_RAN = 9,
-    /// All functions of TEA_ITEM_CALLS were called, and the condition leads to the node whose number plus one is the
-    /// payload; 0: nowhere.
+    /// All functions of TEA_ITEM_CALLS were called, and the condition leads to the node whose number plus one is in
+    /// the low 25 bits of the payload; 0: nowhere. Above it: how often it was all done again before, see there.
     TEA_ANSWER_RAN_TO = 10,
 }
 
@@ -133,7 +133,8 @@ pub enum tea_item_kind {
     /// for this list of nodes: the same number means the same nodes again. Deliver a `state` event after each (`stream`). When the structure, an
     /// interrupt or the log level changes meanwhile, stop after the present one. Answer RAN with the number of those
     /// called; or FAILED or RESPOND, with the number of those called before as payload. If there is a condition behind
-    /// the last node and nothing changed, evaluate it and answer RAN_TO with the target.
+    /// the last node and nothing changed, evaluate it and answer RAN_TO with the target; where tea_cursor_nodes allows
+    /// it, and still nothing changed, a host may do it all again at once if the target is the first node.
     TEA_ITEM_CALLS = 18,
 }
 
@@ -367,16 +368,27 @@ pub unsafe extern "C" fn tea_cursor_branch(
     unsafe { guarded(err, body) }
 }
 
-/// Frees a cursor, which abandons its run. NULL is fine.
+/// Frees a cursor, which abandons its run; `release` may be called. NULL is fine.
 ///
 /// # Safety
 /// `cursor` is NULL or a cursor that was not freed and that no thread is using.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tea_cursor_free(cursor: *mut tea_cursor) {
-    if !cursor.is_null() {
-        // SAFETY: made by this file, and the caller gives it up.
-        drop(unsafe { Box::from_raw(cursor) });
-    }
+    let body = || {
+        if !cursor.is_null() {
+            // SAFETY: made by this file, and the caller gives it up.
+            let cursor = unsafe { Box::from_raw(cursor) };
+            let host = cursor.0.get().ok().map(|pulled| Arc::clone(&pulled.host));
+            drop(cursor);
+            // What the run still held goes back now: there may be no further step of any run.
+            if let Some(host) = host {
+                host.release();
+            }
+        }
+        Ok(TEA_OK)
+    };
+    // SAFETY: no error object is asked for.
+    let _: tea_status = unsafe { guarded(std::ptr::null_mut(), body) };
 }
 
 /// Tells why the function of the present call failed, before TEA_ANSWER_FAILED. `reference` is the host's own
@@ -431,7 +443,8 @@ pub unsafe extern "C" fn tea_cursor_note(
 }
 
 /// Copies the nodes of the last TEA_ITEM_CALLS into an array of the caller, at most `n`; behind them, if there is a
-/// condition, -1 minus its reference. Returns how many there are.
+/// condition, -1 minus its reference, and then 1 if all may be done again when it leads to the first node, else 0.
+/// Returns how many numbers there are.
 ///
 /// # Safety
 /// `cursor` is a live cursor, `nodes` points to room for `n` numbers, `err` is NULL or writable.
@@ -445,14 +458,16 @@ pub unsafe extern "C" fn tea_cursor_nodes(
     let body = || {
         // SAFETY: the caller's promise.
         let pulled = unsafe { handle(cursor, "cursor") }?.0.get()?;
-        let Some(Item::Calls { nodes: asked, condition }) = &pulled.last else {
+        let Some(Item::Calls(calls)) = &pulled.last else {
             return Err(Failed::new(TEA_ERR_ANSWER, "the last item asked for no calls"));
         };
         if nodes.is_null() {
             return Err(Failed::new(TEA_ERR_NULL, "nodes is NULL"));
         }
-        let asked = asked.iter().map(|node| i64::from(*node));
-        let asked: Vec<i64> = asked.chain(condition.map(|reference| -1 - i64::from(reference))).collect();
+        let asked = calls.nodes.iter().map(|node| i64::from(*node));
+        let condition = calls.condition.map(|reference| -1 - i64::from(reference));
+        let repeat = condition.map(|_| i64::from(calls.repeat));
+        let asked: Vec<i64> = asked.chain(condition).chain(repeat).collect();
         // SAFETY: not NULL, with room for `n` numbers by the caller's promise; `asked` is memory of its own.
         unsafe { std::ptr::copy_nonoverlapping(asked.as_ptr(), nodes, asked.len().min(n)) };
         Ok(asked.len() as i64)
@@ -542,8 +557,8 @@ pub unsafe extern "C" fn tea_cursor_step(
             }
             Item::Event(Event::State { node }) => return Ok(number(tea_item_kind::TEA_ITEM_STATE, *node)),
             Item::Done => return Ok(number(tea_item_kind::TEA_ITEM_DONE, 0)),
-            Item::Calls { nodes, .. } => {
-                let number = calls_number(nodes, pulled.cursor.generation());
+            Item::Calls(calls) => {
+                let number = calls_number(&calls.nodes, calls.generation);
                 pulled.last = Some(next);
                 pulled.calls = true;
                 return Ok(number);
@@ -620,7 +635,10 @@ impl Pulled {
                 Answer::Target(self.target(payload)?)
             }
             kind if kind == TEA_ANSWER_START as i64 => Answer::Start { announce: payload == 1 },
-            kind if kind == TEA_ANSWER_RAN_TO as i64 => Answer::RanTo(self.target(payload)?),
+            kind if kind == TEA_ANSWER_RAN_TO as i64 => {
+                let times = u64::try_from(payload >> 25).unwrap_or_default() + 1;
+                Answer::RanTo { target: self.target(payload & 0x1ff_ffff)?, times }
+            }
             kind if kind == TEA_ANSWER_RAN as i64 => Answer::Ran(after),
             kind if kind == TEA_ANSWER_FAILED as i64 && calls => {
                 Answer::FailedAfter(after, std::mem::take(&mut self.failure))
@@ -665,7 +683,7 @@ fn kind_of(item: &Item) -> tea_item_kind {
         Item::Launch { .. } => TEA_ITEM_LAUNCH,
         Item::Wait => TEA_ITEM_WAIT,
         Item::Pause => TEA_ITEM_PAUSE,
-        Item::Calls { .. } => TEA_ITEM_CALLS,
+        Item::Calls(_) => TEA_ITEM_CALLS,
         Item::Request { .. } => TEA_ITEM_REQUEST,
         Item::Outcome(_) => TEA_ITEM_OUTCOME,
         Item::Raise(RaiseError::Unchanged(_)) => TEA_ITEM_RAISE,
@@ -776,7 +794,7 @@ fn details(item: &Item, lent: Option<&State>, json: &mut String) -> tea_item {
             details.json = tea_str::of(json);
         }
         Item::Call { .. }
-        | Item::Calls { .. }
+        | Item::Calls(_)
         | Item::Condition { .. }
         | Item::Wait
         | Item::Pause

@@ -79,7 +79,10 @@ impl From<JsonError> for Failed {
 
 impl From<HostError> for Failed {
     fn from(error: HostError) -> Self {
-        Failed::new(tea_status::TEA_ERR_HOST, error.to_string())
+        // After shutdown the host was not asked, so it has no error of its own to raise.
+        let shut = crate::guard::is_shut();
+        let status = if shut { tea_status::TEA_ERR_SHUTDOWN } else { tea_status::TEA_ERR_HOST };
+        Failed::new(status, error.to_string())
     }
 }
 

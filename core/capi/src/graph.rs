@@ -613,7 +613,7 @@ fn read_words(
         let id = NodeId::try_from(word).ok().filter(|id| (*id as usize) < capacity);
         id.ok_or_else(|| Failed::new(TEA_ERR_UNKNOWN_ID, format!("{word} is not the number of a node")))
     };
-    let own = |word: i64| usize::try_from(-2 - word).unwrap_or(usize::MAX);
+    let own = |word: i64| usize::try_from((-2_i64).saturating_sub(word)).unwrap_or(usize::MAX);
     let action = |word: i64| match (u32::try_from(word), word) {
         (Ok(reference), _) => Ok(Action::Call { reference }),
         (_, -1) => Ok(Action::None),

@@ -134,7 +134,7 @@ impl Upcall {
         CALLBACKS.fetch_add(1, Ordering::SeqCst);
         RUNNING.with(|running| running.set(running.get() + 1));
         let upcall = Upcall(());
-        if SHUT.load(Ordering::SeqCst) {
+        if is_shut() {
             return Err(Failed::new(TEA_ERR_SHUTDOWN, "libtea was shut down"));
         }
         Ok(upcall)
@@ -148,11 +148,88 @@ impl Drop for Upcall {
     }
 }
 
+/// Whether callbacks are forbidden.
+pub(crate) fn is_shut() -> bool {
+    SHUT.load(Ordering::SeqCst)
+}
+
 /// Forbids callbacks and waits for those that run on other threads.
 pub(crate) fn shut() {
     SHUT.store(true, Ordering::SeqCst);
     let own = RUNNING.with(Cell::get);
     while CALLBACKS.load(Ordering::SeqCst) > own {
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::null_mut;
+
+    use super::*;
+    use crate::error::{tea_error_free, tea_error_message, tea_error_status};
+
+    /// Runs a body as an exported function would; the status and the message.
+    fn outcome(body: impl FnOnce() -> Result<tea_status, Failed>) -> (tea_status, String) {
+        let mut error = null_mut();
+        // SAFETY: `error` is writable; the error is read before it is freed, once.
+        unsafe {
+            let status = guarded(&raw mut error, body);
+            assert_eq!(tea_error_status(error), if error.is_null() { TEA_OK } else { status });
+            let message = tea_error_message(error).text("message").unwrap_or_default().to_owned();
+            tea_error_free(error);
+            (status, message)
+        }
+    }
+
+    #[test]
+    fn a_panic_becomes_a_status_with_its_place() {
+        let (status, message) = outcome(|| panic!("on purpose, {}", 7));
+        assert_eq!(status, TEA_ERR_PANIC);
+        assert!(message.starts_with("defect in libtea: on purpose, 7 at "), "{message}");
+        assert!(message.contains("guard.rs:"), "{message}");
+        let (status, message) = outcome(|| std::panic::panic_any(7));
+        assert_eq!(status, TEA_ERR_PANIC);
+        assert!(message.starts_with("defect in libtea: no message at "), "{message}");
+        // Nobody wants the error.
+        // SAFETY: NULL is allowed.
+        let status: i64 = unsafe { guarded(null_mut(), || panic!("again")) };
+        assert_eq!(status, TEA_ERR_PANIC as i64);
+        // The next call is as good as any.
+        assert_eq!(outcome(|| Ok(TEA_DONE)), (TEA_DONE, String::new()));
+    }
+
+    #[test]
+    fn a_panic_poisons_the_handle_in_use() {
+        let (handle, other) = (Exclusive::new(1), Exclusive::new(2));
+        let (status, _) = outcome(|| {
+            let _value = handle.get()?;
+            panic!("in use")
+        });
+        assert_eq!(status, TEA_ERR_PANIC);
+        let (status, message) = outcome(|| handle.get().map(|_| TEA_OK));
+        assert_eq!(status, TEA_ERR_POISONED);
+        assert_eq!(message, "the handle was in use when a defect of libtea showed");
+        assert_eq!(outcome(|| other.get().map(|_| TEA_OK)).0, TEA_OK);
+    }
+
+    #[test]
+    fn a_handle_in_use_is_busy() {
+        let handle = Exclusive::new(1);
+        let value = handle.get().unwrap();
+        assert_eq!(outcome(|| handle.get().map(|_| TEA_OK)).0, TEA_ERR_BUSY);
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(outcome(|| handle.get().map(|_| TEA_OK)).0, TEA_ERR_BUSY));
+        });
+        drop(value);
+        assert_eq!(outcome(|| handle.get().map(|_| TEA_OK)).0, TEA_OK);
+    }
+
+    #[test]
+    fn a_panic_of_the_host_is_the_hosts() {
+        // Outside a guarded call the hook leaves the panic alone.
+        outcome(|| Ok(TEA_OK));
+        assert!(std::panic::catch_unwind(|| std::panic::resume_unwind(Box::new("host"))).is_err());
+        assert_eq!(PANIC.with(|text| text.borrow().clone()), None);
     }
 }

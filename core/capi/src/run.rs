@@ -240,7 +240,7 @@ impl Driver {
                     }
                 }
                 Item::Request { node, request } => request_of(&self.graph, &self.cursor, node, request)?,
-                Item::Store { .. } | Item::Outcome(_) | Item::Pause | Item::Calls { .. } => Answer::Done,
+                Item::Store { .. } | Item::Outcome(_) | Item::Pause | Item::Calls(_) => Answer::Done,
             };
         }
     }

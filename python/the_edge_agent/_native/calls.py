@@ -71,11 +71,10 @@ class _Plan:
         import inspect
 
         for name, parameter in inspect.signature(function).parameters.items():
-            if name not in _NAMES and parameter.default is inspect.Parameter.empty:
-                if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                    self.rest = True
-                    return
             has = parameter.default is not inspect.Parameter.empty
+            if name not in _NAMES and not has and parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                self.rest = True
+                return
             named.append((name, has, parameter.default if has else None))
 
 

@@ -11,7 +11,10 @@ from .library import call, ffi, lib, take
 
 def encode(record: dict[str, Any]) -> bytes:
     """The JSON document of a checkpoint record. Raises TypeError naming path and type of what has no JSON form."""
-    parts = [f'"state":{codec.encode(record["state"], "state")}', f'"config":{codec.encode(record["config"], "config")}']
+    parts = [
+        f'"state":{codec.encode(record["state"], "state")}',
+        f'"config":{codec.encode(record["config"], "config")}',
+    ]
     for key in ("node", "timestamp", "interrupt"):
         if record.get(key) is not None:
             parts.append(f'"{key}":{codec.encode(record[key], key)}')
@@ -29,7 +32,13 @@ def decode(data: bytes) -> Any:
         call(lib.tea_checkpoint_decode, data, out)
     except ValueError:
         document = json.loads(data)
-        if isinstance(document, dict) and not document.keys() >= {"state", "node", "config", "timestamp", "version"}:
+        if isinstance(document, dict) and not document.keys() >= {
+            "state",
+            "node",
+            "config",
+            "timestamp",
+            "version",
+        }:
             return document
         raise
     return codec.decode(take(out), {})

@@ -6,6 +6,7 @@ The library decides what happens next; this module knows only how it is done in 
 from __future__ import annotations
 
 from _thread import get_ident
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from .calls import NO_ARGUMENTS, STATE_ONLY, invoke
@@ -14,7 +15,7 @@ from .host import flows, kept, new_id
 from .library import NULL, call, encode, error_of, ffi, lib, parked, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from ..stategraph import StateGraph
     from .branches import Pool
@@ -58,6 +59,9 @@ RAISES = int(lib.TEA_FLAG_RAISES) << 8
 # Slices of a wait, so that signals (Ctrl-C) are handled.
 WAIT_MILLISECONDS = 100
 
+# How often a loop is run before the library hears of it.
+MOST_TIMES = 100_000
+
 STREAM = int(lib.TEA_MODE_STREAM)
 RUNS = int(lib.TEA_MODE_RUNS)
 
@@ -82,7 +86,9 @@ class Start:
 
     __slots__ = ("interrupt", "node", "scope")
 
-    def __init__(self, node: Any = None, interrupt: str | None = None, scope: tuple[Any, Any] | None = None) -> None:
+    def __init__(
+        self, node: Any = None, interrupt: str | None = None, scope: tuple[Any, Any] | None = None
+    ) -> None:
         self.node = node
         self.interrupt = interrupt
         self.scope = scope
@@ -96,9 +102,7 @@ def _new_structs() -> tuple[Any, Any, Any]:
     return ffi.new("tea_cursor **"), ffi.new("tea_item *"), ffi.new("tea_error **")
 
 
-def _open(
-    graph: StateGraph, twin: Twin, stream: bool, flow: Flow, start: Start, out: Any, error: Any
-) -> Any:
+def _open(graph: StateGraph, twin: Twin, stream: bool, flow: Flow, start: Start, out: Any, error: Any) -> Any:
     """The cursor of a new run."""
     key, mode = flow.key, RUNS | STREAM if stream else RUNS
     if start is FRESH:
@@ -208,14 +212,15 @@ def response_of(details: Any) -> Any:
 
 def drive(
     graph: StateGraph, stream: bool, state: Any, config: Any, start: Start = FRESH
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Runs a graph and yields its events. `state` is the run's own (no copy is made), as is `config`."""
     twin, structure = graph._twin(), graph._structure
     seen = structure.version
     if seen != twin.seen:
         twin.push(structure)
-    functions, names, conditions = twin.functions, twin.names, twin.conditions
+    functions, names, conditions, ids = twin.functions, twin.names, twin.conditions, twin.ids
     flow = Flow(graph, twin, state)
+    held = getrefcount(state)
     cursor = NULL
     pool: Pool | None = None
     cause: BaseException | None = None
@@ -235,13 +240,11 @@ def drive(
             if graph.interrupt_before or graph.interrupt_after:
                 answer |= STOPS
             # logging keeps its decisions in this cache; it is empty after every change of a level.
-            try:
-                records = levels[20]
-            except KeyError:
-                records = True
-            if records:
+            if 20 not in levels or levels[20]:
                 records = record_flags(graph)
                 answer |= records
+            else:
+                records = 0
             item = step(cursor, answer, details, error)
             if waiting:
                 raise_parked()
@@ -265,53 +268,69 @@ def drive(
                     cause = exception
                     answer = graph._answer_failure(cursor, exception)
             elif kind == CALLS:
-                done = 0
-                run, condition = twin.runs.get(item) or twin.calls(cursor, item)
-                for prepared, node in run:
-                    plan, function = prepared
-                    try:
-                        if plan is STATE_ONLY:
-                            result = function(state)
-                        elif plan is NO_ARGUMENTS:
-                            result = function()
-                        else:
-                            result = invoke(prepared, state, config, node, graph)
-                        if type(result) is dict or isinstance(result, dict):
-                            state.update(result)
-                        else:
-                            state["result"] = result
-                    except Exception as exception:
-                        cause = exception
-                        answer = graph._answer_failure(cursor, exception) | done << 16
-                        break
-                    done += 1
-                    if stream:
-                        yield {"type": "state", "node": node, "state": state.copy()}
-                    if (
-                        graph._structure.version != seen
-                        or graph.interrupt_before
-                        or graph.interrupt_after
-                        or levels.get(20, True)
-                    ):
-                        answer = ANSWER_RAN | done << 16
-                        break
-                else:
-                    if condition is None:
-                        answer = ANSWER_RAN | done << 16
+                run, condition, again = twin.runs.get(item) or twin.calls(cursor, item)
+                done = times = 0
+                while not done:
+                    for prepared, node in run:
+                        plan, function = prepared
+                        try:
+                            if plan is STATE_ONLY:
+                                result = function(state)
+                            elif plan is NO_ARGUMENTS:
+                                result = function()
+                            else:
+                                result = invoke(prepared, state, config, node, graph)
+                            if type(result) is dict or isinstance(result, dict):
+                                state.update(result)
+                            else:
+                                state["result"] = result
+                        except Exception as exception:
+                            cause = exception
+                            answer = graph._answer_failure(cursor, exception) | done << 16
+                            done = -1
+                            break
+                        done += 1
+                        if stream:
+                            yield {"type": "state", "node": node, "state": state.copy()}
+                        if (
+                            graph._structure.version != seen
+                            or graph.interrupt_before
+                            or graph.interrupt_after
+                            or 20 not in levels
+                            or levels[20]
+                        ):
+                            answer = ANSWER_RAN | done << 16
+                            break
                     else:
+                        if condition is None:
+                            answer = ANSWER_RAN | done << 16
+                            break
                         plan, function = condition[0]
                         if plan is STATE_ONLY:
                             value = function(state)
                         else:
                             value = evaluate(condition, state, config, graph)
-                        answer = ANSWER_RAN_TO | follow(condition, value, graph, twin) << 16
+                        # The common case of `follow`, without a call.
+                        mapping = condition[1]
+                        number = ids.get(mapping.get(value)) if mapping else None
+                        target = follow(condition, value, graph, twin) if number is None else number + 1
+                        if (
+                            target == again
+                            and times < MOST_TIMES
+                            and graph._structure.version == seen
+                            and not (graph.interrupt_before or graph.interrupt_after)
+                            and 20 in levels
+                            and not levels[20]
+                        ):
+                            times += 1
+                            done = 0
+                        else:
+                            answer = ANSWER_RAN_TO | target << 16 | times << 41
             elif kind == CONDITION:
                 condition = conditions[item >> 8]
                 plan, function = condition[0]
-                if plan is STATE_ONLY:
-                    value = function(state)
-                else:
-                    value = evaluate(condition, state, config, graph)
+                plain = plan is STATE_ONLY
+                value = function(state) if plain else evaluate(condition, state, config, graph)
                 answer = ANSWER_TARGET | follow(condition, value, graph, twin) << 16
                 if records & DEBUG:
                     tell_choice(cursor, value, graph.log_state_values)
@@ -328,7 +347,9 @@ def drive(
             elif kind == FINAL:
                 if pool is not None:
                     pool.close()
-                yield graph._final_event(stream, state, start is not FRESH)
+                # Nobody else has got hold of the state: it need not be copied for the event.
+                free = type(state) is dict and getrefcount(state) <= held
+                yield graph._final_event(stream, state, start is not FRESH, free)
             elif kind == STORE:
                 when = "after" if details.flag else "before"
                 path = graph._auto_save_checkpoint(state, names[details.node], config, when)

@@ -58,14 +58,26 @@ class NativeCondition(Native):
 Condition = tuple[Prepared, Any, Any, Any]
 
 
-# Functions of nodes with the nodes' names, and the condition behind the last one.
-Run = tuple[list[tuple[Any, Any]], "Condition | None"]
+# Functions of nodes with the nodes' names, the condition behind the last one, and to which target (number plus one) it
+# must lead to do it all again; 0: never.
+Run = tuple[list[tuple[Any, Any]], "Condition | None", int]
 
 
 class Twin:
     """The graph as the library knows it. `push` brings it up to date; it costs one call for the whole graph."""
 
-    __slots__ = ("_lock", "_numbers", "conditions", "functions", "ids", "names", "pointer", "runs", "seen", "spare")
+    __slots__ = (
+        "_lock",
+        "_numbers",
+        "conditions",
+        "functions",
+        "ids",
+        "names",
+        "pointer",
+        "runs",
+        "seen",
+        "spare",
+    )
 
     def __init__(self, pointer: Any = None) -> None:
         if pointer is None:
@@ -173,8 +185,11 @@ class Twin:
         numbers = ffi.new("int64_t[]", _MOST_CALLS)
         count = call(lib.tea_cursor_nodes, cursor, numbers, _MOST_CALLS)
         nodes: list[Any] = ffi.unpack(numbers, count)
-        condition = self.conditions[-1 - nodes.pop()] if nodes[-1] < 0 else None
-        run: Run = ([(self.functions[number], self.names[number]) for number in nodes], condition)
+        condition, again = None, 0
+        if len(nodes) > 2 and nodes[-2] < 0:
+            again = nodes[0] + 1 if nodes.pop() else 0
+            condition = self.conditions[-1 - nodes.pop()]
+        run: Run = ([(self.functions[number], self.names[number]) for number in nodes], condition, again)
         self.runs[item] = run
         return run
 

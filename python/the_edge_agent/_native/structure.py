@@ -44,7 +44,7 @@ class Tracked(dict[Any, Any]):
         self.owner.version += 1
         dict.update(self, *arguments, **values)
 
-    def __ior__(self, other: Any) -> Tracked:  # type: ignore[override,misc]
+    def __ior__(self, other: Any) -> Tracked:  # type: ignore[misc]
         self.owner.version += 1
         dict.update(self, other)
         return self

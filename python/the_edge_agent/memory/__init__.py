@@ -38,6 +38,8 @@ _MODULES = {
         "_is_hierarchical_nested_config",
     ),
     "sqlite": ("SQLiteBackend",),
+    "blob_sqlite": ("BlobSQLiteBackend",),
+    "litestream": ("LitestreamBackend",),
     "sqlalchemy_backend": ("SQLAlchemyBackend",),
     "postgres": ("PostgresBackend",),
     "catalog": (

@@ -31,6 +31,24 @@ def _fsspec() -> Any:
         raise ImportError("fsspec is needed for remote storage. Install with: pip install fsspec") from error
 
 
+_OBJECT_STORES = frozenset(
+    {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory", "http", "https"}
+)
+
+
+def protocols(filesystem: Any) -> frozenset[str]:
+    """Return the schemes of an fsspec file system."""
+    own = filesystem.protocol
+    return frozenset((own,) if isinstance(own, str) else own)
+
+
+def make_parents(filesystem: Any, path: str) -> None:
+    """Make the directories above a file. Object stores have none, and there this would create the bucket of a
+    misspelled name."""
+    if not protocols(filesystem) & _OBJECT_STORES:
+        filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+
+
 def write(uri: str, text: str, exclusive: bool = False) -> None:
     """Write a whole blob; a reader sees the old content or the new one, never a part.
 
@@ -41,7 +59,9 @@ def write(uri: str, text: str, exclusive: bool = False) -> None:
     if not is_local(uri):
         if exclusive and exists(uri):
             raise FileExistsError(uri)
-        with _fsspec().open(uri, "wb") as stream:
+        filesystem, remote = _fsspec().core.url_to_fs(uri)
+        make_parents(filesystem, remote)
+        with filesystem.open(remote, "wb") as stream:
             stream.write(data)
         return
     path = local_path(uri)

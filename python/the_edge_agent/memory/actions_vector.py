@@ -248,8 +248,8 @@ def memory_embed(
 ) -> Result:
     """Embed a text: ``{"success", "embedding", "model", "tokens", "dimensions"}``.
 
-    ``embedding_fn(content)`` gives a vector or such a dictionary; without it the OpenAI API is asked, with the
-    key in ``OPENAI_API_KEY``. At most 8191 tokens.
+    ``embedding_fn(content)`` gives a vector or such a dictionary; without it the OpenAI API is asked, with
+    the key in ``OPENAI_API_KEY``. At most 8191 tokens.
     """
     if not isinstance(content, str) or not content.strip():
         return failure("Content must be a non-empty string", "invalid_input")
@@ -320,8 +320,8 @@ def memory_backfill_embeddings(
 ) -> Result:
     """Embed the stored files that have no embedding yet, at most ``limit``.
 
-    ``{"success", "processed", "succeeded", "failed", "skipped", "total_tokens", "remaining", "message"}``; a dry
-    run only counts: ``{"success", "dry_run": True, "docs_without_embeddings", "message"}``.
+    ``{"success", "processed", "succeeded", "failed", "skipped", "total_tokens", "remaining", "message"}``; a
+    dry run only counts: ``{"success", "dry_run": True, "docs_without_embeddings", "message"}``.
     """
     store = _from("metadata_store", state, keywords)
     blobs = _from("blob_storage", state, keywords)

@@ -215,6 +215,8 @@ def create_ltm_backend(backend_type: str = "sqlite", **kwargs: Any) -> Any:
 def _register_own_backends() -> None:
     here = "the_edge_agent.memory"
     _backends.add("sqlite", f"{here}.sqlite:SQLiteBackend")
+    _backends.add("litestream", f"{here}.litestream:LitestreamBackend")
+    _backends.add("blob-sqlite", f"{here}.blob_sqlite:BlobSQLiteBackend")
     _backends.add("postgres", f"{here}.postgres:PostgresBackend")
     if has_package("sqlalchemy"):
         _backends.add("sqlalchemy", f"{here}.sqlalchemy_backend:SQLAlchemyBackend")

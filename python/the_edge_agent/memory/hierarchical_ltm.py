@@ -45,7 +45,7 @@ class CatalogError(Exception):
     """The catalog refused a row."""
 
 
-class ConnectionError(Exception):  # noqa: A001 - the public name
+class ConnectionError(Exception):
     """The catalog's database cannot be reached."""
 
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from the_edge_agent.memory._availability import has_package
+from the_edge_agent.memory._blobs import make_parents
 from the_edge_agent.memory._results import Result, failure
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def _write(fs: Any, path: str, rows: list[Row], schema: Any, config: dict[str, A
     pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     settings = config or {}
     table = pa.Table.from_pylist(rows, schema=schema)
-    fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+    make_parents(fs, path)
     with fs.open(path, "wb") as stream:
         parquet.write_table(
             table,

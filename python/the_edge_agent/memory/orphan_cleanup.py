@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from the_edge_agent.memory._availability import has_packages
+from the_edge_agent.memory._blobs import protocols
 from the_edge_agent.memory._results import Result, failure
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def cleanup_on_engine(
 def _normal(fs: Any, uri: str) -> str:
     """One spelling for each file: without scheme, absolute and without symbolic links."""
     path: str = fs._strip_protocol(uri)
-    if "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
+    if "file" in protocols(fs):
         return os.path.realpath(path)
     return path
 

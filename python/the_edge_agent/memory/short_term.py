@@ -33,7 +33,7 @@ class MemoryBackend(Protocol):
 
 
 class _Entry:
-    __slots__ = ("value", "expires_at", "stored_at")
+    __slots__ = ("expires_at", "stored_at", "value")
 
     def __init__(self, value: Any, expires_at: float | None, stored_at: float) -> None:
         self.value = value

@@ -255,7 +255,7 @@ def test_closed(store: Any) -> None:
     store.close()
     store.close()
     for call in (lambda: store.get_entry("k"), lambda: track(store, "k"), lambda: store.list_entries()):
-        with pytest.raises(RuntimeError, match="Catalog is closed"):
+        with pytest.raises(RuntimeError, match=r"Catalog is closed"):
             call()
 
 
@@ -344,7 +344,7 @@ def test_duckdb_external_connection() -> None:
     import duckdb
 
     connection = duckdb.connect()
-    with pytest.raises(ValueError, match="^Cannot provide both 'path' and 'connection'"):
+    with pytest.raises(ValueError, match=r"^Cannot provide both 'path' and 'connection'"):
         DuckDBCatalog("x.duckdb", connection=connection)
     with DuckDBCatalog(connection=connection) as store:
         assert store.shared_mode and store.connection is connection
@@ -360,7 +360,7 @@ def test_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(catalog_duckdb, "DUCKDB_AVAILABLE", False)
     monkeypatch.setattr(catalog_sqlalchemy, "SQLALCHEMY_AVAILABLE", False)
-    with pytest.raises(ImportError, match="duckdb"):
+    with pytest.raises(ImportError, match=r"duckdb"):
         DuckDBCatalog()
     with pytest.raises(ImportError, match=r"^SQLAlchemy is required for SQLAlchemyCatalog\."):
         SQLAlchemyCatalog("sqlite://")
@@ -388,7 +388,7 @@ def test_registry(monkeypatch: pytest.MonkeyPatch) -> None:
         create_catalog_backend("x")
     register_catalog_backend("mine", dict)
     assert create_catalog_backend("mine", a=1) == {"a": 1}
-    with pytest.raises(ValueError, match="Available: mine$"):
+    with pytest.raises(ValueError, match=r"Available: mine$"):
         create_catalog_backend("x")
 
 

@@ -228,7 +228,7 @@ def test_parse_ltm_config_creates_the_backend(tmp_path: Path, monkeypatch: pytes
     backend = parse_ltm_config({"ltm": {"backend": "sqlite", "path": "${LTM_FILE}"}})
     assert backend.db_path == str(tmp_path / "f.db")
     backend.close()
-    with pytest.raises(ValueError, match="Unknown backend type: 'nope'"):
+    with pytest.raises(ValueError, match=r"Unknown backend type: 'nope'"):
         parse_ltm_config({"ltm": {"backend": "nope"}})
 
 

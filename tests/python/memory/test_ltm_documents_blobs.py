@@ -130,7 +130,7 @@ def test_query(store: MetadataStore) -> None:
     selected = store.query(MetadataQuery("c", [("n", "==", 1)], select_fields=["s"]))
     assert selected["results"] == [{"doc_id": "d1", "data": {"s": "b"}}]
     assert ids(store.query_collection("c", [("n", "==", 1)], limit=5)) == ["d1"]
-    with pytest.raises(ValueError, match="Unknown operator"):
+    with pytest.raises(ValueError, match=r"Unknown operator"):
         MetadataQuery("c").where("n", "~", 1)
     assert store.query(MetadataQuery("c", [("n", "~", 1)]))["error_type"] == "validation_error"
 

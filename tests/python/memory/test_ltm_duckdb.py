@@ -75,11 +75,11 @@ def files(store: DuckDBLTMBackend) -> list[str]:
 
 def test_constructor_arguments(tmp_path: Path) -> None:
     """ME-60"""
-    with pytest.raises(ValueError, match="^Either 'catalog' or 'catalog_config' must be provided$"):
+    with pytest.raises(ValueError, match=r"^Either 'catalog' or 'catalog_config' must be provided$"):
         DuckDBLTMBackend()
-    with pytest.raises(ValueError, match="^Cannot provide both 'catalog' and 'catalog_config'$"):
+    with pytest.raises(ValueError, match=r"^Cannot provide both 'catalog' and 'catalog_config'$"):
         DuckDBLTMBackend(catalog=SQLiteCatalog(), catalog_config={})
-    with pytest.raises(TypeError, match="^catalog must implement CatalogBackend protocol, got dict$"):
+    with pytest.raises(TypeError, match=r"^catalog must implement CatalogBackend protocol, got dict$"):
         DuckDBLTMBackend(catalog={})
 
 

@@ -224,9 +224,9 @@ def test_entries(tree: EntityHierarchy) -> None:
     assert entries(tree, "project", "alpha") == [("e1", "session:s1"), ("e2", "user:ann")]
     assert entries(tree, "org", "other") == [(long_key, "user:cid")]
     assert tree.get_entries_for_entity("org", "nope") == {"entries": [], "total_count": 0, "has_more": False}
-    with pytest.raises(ValueError, match="^Entity not found: user:nobody$"):
+    with pytest.raises(ValueError, match=r"^Entity not found: user:nobody$"):
         tree.associate_entry("e1", "user", "nobody")
-    with pytest.raises(ValueError, match="at most"):
+    with pytest.raises(ValueError, match=r"at most"):
         tree.associate_entry("k" * 600, "user", "ann")
     assert tree.disassociate_entry("e1", "org", "acme") == 1
     assert tree.disassociate_entry("e1") == 1 and tree.disassociate_entry("e1") == 0
@@ -360,9 +360,9 @@ def test_close(tree: EntityHierarchy) -> None:
         raise KeyError("x")
     assert tree._initialized is False
     tree.close()
-    with pytest.raises(RuntimeError, match="EntityHierarchy is closed"):
+    with pytest.raises(RuntimeError, match=r"EntityHierarchy is closed"):
         tree.get_entity("org", "x")
-    with pytest.raises(RuntimeError, match="EntityHierarchy is closed"):
+    with pytest.raises(RuntimeError, match=r"EntityHierarchy is closed"):
         tree.register_entity("org", "x")
 
 

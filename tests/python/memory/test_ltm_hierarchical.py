@@ -68,7 +68,7 @@ def test_construction(tmp_path: Path) -> None:
     )
     made.hierarchy_levels.append("x")
     assert made.hierarchy_levels == LEVELS
-    with pytest.raises(ValueError, match="Levels list cannot be empty"):
+    with pytest.raises(ValueError, match=r"Levels list cannot be empty"):
         HierarchicalLTMBackend("sqlite://", str(tmp_path), [])
 
 

@@ -112,7 +112,7 @@ def test_transaction_rollback() -> None:
     assert tx.rollback() == {"success": True, "discarded": 1}
     assert tx.rollback() == {"success": True, "discarded": 0}
     assert tx.commit()["error"] == "Already rolled back"
-    with pytest.raises(ValueError, match="stop"), backend.transaction() as t:
+    with pytest.raises(ValueError, match=r"stop"), backend.transaction() as t:
         t.store("a", 1)
         raise ValueError("stop")
     assert backend.data == {}

@@ -146,7 +146,7 @@ def test_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ValueError):
             MemoryLock(**bad)  # type: ignore[arg-type]
     monkeypatch.setattr(redis_module, "REDIS_AVAILABLE", False)
-    with pytest.raises(ImportError, match="redis not installed"):
+    with pytest.raises(ImportError, match=r"redis not installed"):
         RedisLock("x")
 
 

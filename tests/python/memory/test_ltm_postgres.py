@@ -108,9 +108,9 @@ def test_quoted_names(postgres_dsn: str) -> None:
     with psycopg.connect(postgres_dsn) as conn:
         names = conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
     assert names == [(name,)]
-    with pytest.raises(ValueError, match="table_name must be"):
+    with pytest.raises(ValueError, match=r"table_name must be"):
         PostgresBackend(postgres_dsn, table_name="")
-    with pytest.raises(psycopg.Error, match="klingon"):
+    with pytest.raises(psycopg.Error, match=r"klingon"):
         PostgresBackend(postgres_dsn, search_config="klingon")
 
 
@@ -149,7 +149,7 @@ def test_close(backend: PostgresBackend, caplog: pytest.LogCaptureFixture) -> No
 def test_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """ME-240"""
     monkeypatch.setattr(postgres, "PSYCOPG_AVAILABLE", False)
-    with pytest.raises(ImportError, match="psycopg not installed"):
+    with pytest.raises(ImportError, match=r"psycopg not installed"):
         PostgresBackend("postgresql://x")
 
 

@@ -106,7 +106,7 @@ def test_pool(engine: DuckDBQueryEngine) -> None:
         result = engine.execute("SELECT 1", config=QueryConfig(timeout_sec=0.05))
         assert (result["error"], result["error_type"]) == ("No available connections", "connection_error")
     assert engine.execute("SELECT 1")["success"]
-    with pytest.raises(ValueError, match="max_connections must be at least 1"):
+    with pytest.raises(ValueError, match=r"max_connections must be at least 1"):
         DuckDBQueryEngine(max_connections=0)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import MagicMock
 
 import pytest
@@ -109,11 +109,11 @@ def test_memory_store_dimensions_and_state() -> None:
     store = rag.InMemoryVectorStore()
     store.add(["a"], ["A"], [[1, 0]])
     for bad in ([[1, 0, 0]], [[1]]):
-        with pytest.raises(ValueError, match="^Embedding dimension mismatch"):
+        with pytest.raises(ValueError, match=r"^Embedding dimension mismatch"):
             store.add(["b"], ["B"], bad)
-    with pytest.raises(ValueError, match="^Embedding dimension mismatch"):
+    with pytest.raises(ValueError, match=r"^Embedding dimension mismatch"):
         store.query([1, 0, 0])
-    with pytest.raises(ValueError, match="the numbers must be equal"):
+    with pytest.raises(ValueError, match=r"the numbers must be equal"):
         store.add(["b"], [], [[1, 0]])
     state = store.get_state()
     other = rag.InMemoryVectorStore()
@@ -179,9 +179,9 @@ def test_factories() -> None:
     ollama = rag.create_embedding_provider("ollama", model="all-minilm:latest", base_url="http://x/")
     assert (ollama.dimensions, ollama._base_url) == (384, "http://x")  # type: ignore[attr-defined]
     assert rag.create_embedding_provider("model2vec").dimensions == 128
-    with pytest.raises(ValueError, match="^Unknown embedding provider: x$"):
+    with pytest.raises(ValueError, match=r"^Unknown embedding provider: x$"):
         rag.create_embedding_provider("x")
-    with pytest.raises(ValueError, match="^Unknown vector store type: x$"):
+    with pytest.raises(ValueError, match=r"^Unknown vector store type: x$"):
         rag.create_vector_store("x")
 
 
@@ -190,7 +190,7 @@ def server() -> Iterator[Any]:
     """A small server that speaks the two embedding protocols, answering the OpenAI one out of order."""
 
     class Handler(BaseHTTPRequestHandler):
-        requests: list[Any] = []
+        requests: ClassVar[list[Any]] = []
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -231,7 +231,7 @@ def test_ollama_over_http(server: Any) -> None:
     assert provider.embed(["ab", "abc"]) == [[2.0, 1.0], [3.0, 1.0]]
     assert server.requests[0] == ("/api/embeddings", {"model": "nomic-embed-text", "prompt": "ab"})
     with pytest.raises(
-        ValueError, match="^Ollama model 'absent' not found. Pull it with: ollama pull absent$"
+        ValueError, match=r"^Ollama model 'absent' not found. Pull it with: ollama pull absent$"
     ):
         rag.OllamaEmbeddingProvider("absent", base_url=server.url).embed(["x"])
 

@@ -55,7 +55,7 @@ def test_expiry() -> None:
     assert memory.retrieve("short") == 1
     time.sleep(0.05)
     assert memory.clear() == 2, "an expired entry that nobody read still counts (ME-143)"
-    with pytest.raises(TypeError, match="ttl must be a number"):
+    with pytest.raises(TypeError, match=r"ttl must be a number"):
         memory.store("k", 1, ttl="soon")  # type: ignore[arg-type]
 
 

@@ -173,14 +173,14 @@ def test_transaction_states(sqlite_backend: SQLAlchemyBackend) -> None:
         tx.store("x", 1)
         assert tx.rollback()["success"]
         assert tx.commit()["error"] == "Already rolled back"
-        with pytest.raises(RuntimeError, match="Transaction not started"):
+        with pytest.raises(RuntimeError, match=r"Transaction not started"):
             tx.store("x", 1)
     assert sqlite_backend.retrieve("x")["found"] is False
-    with pytest.raises(ValueError, match="Key is required"), sqlite_backend.transaction() as tx:
+    with pytest.raises(ValueError, match=r"Key is required"), sqlite_backend.transaction() as tx:
         tx.store("kept?", 1)
         tx.store("", 1)
     assert sqlite_backend.retrieve("kept?")["found"] is False
-    with sqlite_backend.transaction(), pytest.raises(RuntimeError, match="already open"):
+    with sqlite_backend.transaction(), pytest.raises(RuntimeError, match=r"already open"):
         sqlite_backend.transaction().__enter__()
     assert sqlite_backend.store("after", 1)["success"], "the lock is free again"
 
@@ -214,7 +214,7 @@ def test_close(backend: SQLAlchemyBackend) -> None:
         assert (result["error"], result["error_type"]) == ("Backend is closed", "connection_error")
     assert backend.store("", 1)["error_type"] == "validation_error"
     assert list(backend.iterate_all()) == []
-    with pytest.raises(RuntimeError, match="Backend is closed"):
+    with pytest.raises(RuntimeError, match=r"Backend is closed"):
         backend.dialect  # noqa: B018
 
 
@@ -247,7 +247,7 @@ def test_custom_table_name(sql_url: str) -> None:
         assert keys(backend.search("special")) == ["k"]
         assert backend._engine is not None
         assert name in sa.inspect(backend._engine).get_table_names()
-    with pytest.raises(ValueError, match="table_name must be"):
+    with pytest.raises(ValueError, match=r"table_name must be"):
         SQLAlchemyBackend(sql_url, table_name="")
 
 
@@ -257,7 +257,7 @@ def test_foreign_table_is_refused(tmp_path: Path) -> None:
     engine = sa.create_engine(url)
     with engine.begin() as conn:
         conn.execute(sa.text("CREATE TABLE ltm_entries (id TEXT PRIMARY KEY, key TEXT)"))
-    with pytest.raises(ValueError, match="exists with other columns"):
+    with pytest.raises(ValueError, match=r"exists with other columns"):
         SQLAlchemyBackend(url)
     engine.dispose()
 
@@ -332,10 +332,7 @@ def test_eight_writer_processes_lose_nothing(
     database: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     """The issue's data safety: eight processes start on an empty database and race for the same keys."""
-    if database == "sqlite":
-        url = f"sqlite:///{tmp_path}/f.db"
-    else:
-        url = request.getfixturevalue(database)
+    url = f"sqlite:///{tmp_path}/f.db" if database == "sqlite" else request.getfixturevalue(database)
     processes = [
         subprocess.Popen([sys.executable, "-c", WRITER, url, f"w{n}", "25"], stderr=subprocess.PIPE)
         for n in range(8)

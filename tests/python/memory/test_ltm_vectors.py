@@ -30,8 +30,8 @@ from the_edge_agent.memory.actions_vector import (
 )
 from the_edge_agent.memory.blob import FsspecBlobStorage
 from the_edge_agent.memory.metadata import SQLiteMetadataStore
-from the_edge_agent.memory.vector.duckdb import DUCKDB_AVAILABLE
 from the_edge_agent.memory.vector import duckdb as module
+from the_edge_agent.memory.vector.duckdb import DUCKDB_AVAILABLE
 
 
 @pytest.fixture
@@ -133,10 +133,10 @@ def test_errors(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert index.search([1, 0])["error_type"] == "search_failed"
     with DuckDBVSSIndex(dimensions=3) as wrong:
         assert wrong.load_data(source)["error_type"] == "load_failed"
-    with pytest.raises(ValueError, match="dimensions must be"):
+    with pytest.raises(ValueError, match=r"dimensions must be"):
         DuckDBVSSIndex(dimensions=0)
     monkeypatch.setattr(module, "DUCKDB_AVAILABLE", not DUCKDB_AVAILABLE)
-    with pytest.raises(ImportError, match="duckdb not installed"):
+    with pytest.raises(ImportError, match=r"duckdb not installed"):
         DuckDBVSSIndex()
 
 

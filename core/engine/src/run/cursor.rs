@@ -6,7 +6,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::branch::{Mailbox, Pending};
 use super::event::Event;
 use super::program::{Process, Scene, Slots, Stop, Turn};
-use super::{Answer, BranchError, Failure, Item, Live, Method, RaiseError, Response, RunError, StepError};
+use super::{
+    Answer, BranchError, Calls, Failure, Item, Live, Method, RaiseError, Response, RunError, StepError,
+};
 use crate::checkpoint::{Checkpoint, CheckpointError, Store, write_file};
 use crate::graph::{Action, END, Edge, Graph, NodeId, Rule, START, Topology};
 use crate::host::{Host, LogLevel, Query, When};
@@ -82,9 +84,7 @@ pub(super) enum Phase {
     Enter,
     Call,
     AwaitResult,
-    AwaitRan {
-        nodes: Vec<NodeId>,
-    },
+    AwaitRan,
     /// A program is to be polled.
     Poll,
     AwaitRequest,
@@ -142,8 +142,11 @@ pub struct Cursor {
     /// What the present node returned.
     update: Value,
     slots: Arc<Slots>,
+    /// The last run of calls that was asked for.
+    calls: Option<Arc<Calls>>,
     pub(super) outcome: Option<BranchError>,
     steps: u64,
+    entered: bool,
     /// Branches hand on their plain states, also in `invoke` (resumed runs).
     pub(super) plain_results: bool,
     pub(super) shown: Option<String>,
@@ -201,8 +204,10 @@ impl Cursor {
             lent: None,
             update: Value::Null,
             slots: Arc::default(),
+            calls: None,
             outcome: None,
             steps: 0,
+            entered: false,
             plain_results: method == Method::Stream,
             shown: None,
         }
@@ -303,10 +308,9 @@ impl Cursor {
                     let given = std::mem::replace(&mut answer, Answer::Done);
                     self.take_result(given)?
                 }
-                Phase::AwaitRan { nodes } => {
-                    let nodes = std::mem::take(nodes);
+                Phase::AwaitRan => {
                     let given = std::mem::replace(&mut answer, Answer::Done);
-                    self.take_ran(&nodes, given)?
+                    self.take_ran(given)?
                 }
                 Phase::Poll => self.poll()?,
                 Phase::AwaitRequest => {
@@ -457,9 +461,11 @@ impl Cursor {
     /// Counts the node that the run enters; the error if that is one too many (`Q15`).
     pub(super) fn count_step(&mut self) -> Option<Item> {
         let limit = self.graph.step_limit()?;
-        if self.node != START {
+        // Where a run begins is no step; coming back there is one, or a cycle over it would never end.
+        if self.node != START || self.entered {
             self.steps += 1;
         }
+        self.entered = true;
         (self.steps > limit).then(|| self.fail_plain(self.node, format!("Step limit of {limit} reached")))
     }
 
@@ -476,9 +482,9 @@ impl Cursor {
             }
             Action::Call { reference } => {
                 let reference = *reference;
-                if let Some((nodes, condition)) = self.run_of_calls() {
-                    self.phase = Phase::AwaitRan { nodes: nodes.clone() };
-                    return Ok(Some(Item::Calls { nodes, condition }));
+                if let Some(calls) = self.run_of_calls() {
+                    self.phase = Phase::AwaitRan;
+                    return Ok(Some(Item::Calls(calls)));
                 }
                 self.record_enter(self.at_join)?;
                 self.phase = Phase::AwaitResult;
@@ -501,23 +507,34 @@ impl Cursor {
 
     /// The nodes from the present one on that can be called without a step in between, and the condition behind the
     /// last one; `None` if that is one node only.
-    fn run_of_calls(&self) -> Option<(Vec<NodeId>, Option<u32>)> {
+    fn run_of_calls(&mut self) -> Option<Arc<Calls>> {
         let live = self.live;
         // The number of the first node has 24 bits in the C ABI.
-        if self.node >> 24 != 0 {
+        if !self.runs || live.stops || live.info || self.at_join || self.node >> 24 != 0 {
             return None;
         }
-        if !self.runs || live.stops || live.info || self.at_join || !matches!(self.role, Role::Main { .. }) {
+        if !matches!(self.role, Role::Main { .. }) {
             return None;
         }
         let room = match self.graph.step_limit() {
             // The present node is counted already.
-            Some(limit) => usize::try_from(limit.saturating_sub(self.steps)).unwrap_or(MAX_RUN).min(MAX_RUN),
+            Some(limit) => {
+                usize::try_from(limit.saturating_sub(self.steps)).unwrap_or(MAX_RUN).saturating_add(1)
+            }
             None => MAX_RUN,
         };
+        // A loop asks for the same nodes again and again.
+        if let Some(known) = &self.calls
+            && known.nodes.first() == Some(&self.node)
+            && known.generation == self.generation
+            && known.nodes.len() <= room
+            && known.repeat == self.graph.step_limit().is_none()
+        {
+            return Some(Arc::clone(known));
+        }
         let mut nodes = vec![self.node];
         let mut node = self.topology.get(self.node)?;
-        while nodes.len() < room {
+        while nodes.len() < room.min(MAX_RUN) {
             let [Edge { target, rule: Rule::Always, parallel: None }] = node.edges.as_slice() else { break };
             let Some(next) = self.topology.get(*target) else { break };
             if *target == END || !matches!(next.action, Action::Call { .. }) {
@@ -534,15 +551,23 @@ impl Cursor {
             }
             _ => None,
         };
-        (nodes.len() > 1 || condition.is_some()).then_some((nodes, condition))
+        if nodes.len() == 1 && condition.is_none() {
+            return None;
+        }
+        let repeat = self.graph.step_limit().is_none();
+        let calls = Arc::new(Calls { nodes, condition, repeat, generation: self.generation });
+        self.calls = Some(Arc::clone(&calls));
+        Some(calls)
     }
 
-    fn take_ran(&mut self, nodes: &[NodeId], answer: Answer) -> Result<Option<Item>, StepError> {
+    fn take_ran(&mut self, answer: Answer) -> Result<Option<Item>, StepError> {
+        let calls = self.calls.clone().unwrap_or_default();
+        let nodes = &calls.nodes;
         let (count, failed) = match answer {
             Answer::Ran(count) => (count, None),
-            Answer::RanTo(target) => {
+            Answer::RanTo { target, times } => {
                 self.node = nodes.last().copied().unwrap_or(self.node);
-                self.steps += nodes.len().saturating_sub(1) as u64;
+                self.steps += (nodes.len() as u64 * times).saturating_sub(1);
                 return self.take_target(0, Answer::Target(target));
             }
             Answer::FailedAfter(count, failure) => (count, Some(Answer::Failed(failure))),
@@ -796,7 +821,7 @@ pub(super) fn wrong(answer: &Answer, expected: &'static str) -> StepError {
         Answer::Target(_) => "TARGET",
         Answer::Choice(_) => "CHOICE",
         Answer::Core => "CORE",
-        Answer::Ran(_) | Answer::RanTo(_) => "RAN",
+        Answer::Ran(_) | Answer::RanTo { .. } => "RAN",
         Answer::FailedAfter(..) => "FAILED",
         Answer::RespondAfter(..) => "RESPOND",
         Answer::Failed(_) => "FAILED",

@@ -34,6 +34,8 @@ mod route;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 pub use branch::Mailbox;
@@ -70,13 +72,7 @@ pub enum Item {
     /// that asks for it ([`Cursor::allow_runs`]). Answer how many were called: [`Answer::Ran`] if all went well, or
     /// if something in [`Live`] changed meanwhile; [`Answer::FailedAfter`] or [`Answer::RespondAfter`] for the next
     /// one. Records and interrupts are off while this is asked.
-    Calls {
-        /// The nodes, at least one.
-        nodes: Vec<NodeId>,
-        /// The host's number for the condition of the last one's first edge: if all went well, evaluate it, too, and
-        /// answer [`Answer::RanTo`]. There is one or there are several nodes.
-        condition: Option<u32>,
-    },
+    Calls(Arc<Calls>),
     /// A program of the engine asks the host; see [`Request`] for the answers.
     Request {
         /// The node that is running.
@@ -122,6 +118,20 @@ pub enum Item {
     Outcome(Outcome),
     /// The end; further steps give the same.
     Done,
+}
+
+/// Functions to be called one after the other.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// The nodes, at least one.
+    pub nodes: Vec<NodeId>,
+    /// The host's number for the condition of the last one's first edge: if all went well, evaluate it, too, and
+    /// answer [`Answer::RanTo`]. There is one, or there are several nodes.
+    pub condition: Option<u32>,
+    /// When the condition leads back to the first node, the host may do it all again at once.
+    pub repeat: bool,
+    /// The structure of the graph for which this holds ([`Cursor::generation`]).
+    pub generation: u64,
 }
 
 /// A run that failed by its own fault.
@@ -210,8 +220,13 @@ pub enum Answer {
     Core,
     /// So many functions of [`Item::Calls`] were called, at least one; their events were delivered.
     Ran(usize),
-    /// All functions of [`Item::Calls`] were called, and its condition leads there; `None` for nowhere.
-    RanTo(Option<NodeId>),
+    /// All functions of [`Item::Calls`] were called, and its condition leads to `target`; `None` for nowhere.
+    RanTo {
+        /// Where the condition leads.
+        target: Option<NodeId>,
+        /// How often all of it was done; more than once only for [`Calls::repeat`].
+        times: u64,
+    },
     /// So many functions of [`Item::Calls`] were called, then the next one failed.
     FailedAfter(usize, Failure),
     /// So many functions of [`Item::Calls`] were called, then the next one answered for the whole run.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::error::{TemplateError, TemplateErrorKind, position};
 use super::eval::Renderer;
 use super::eval::val::Fail;
+use super::methods::text::is_space;
 use super::parse::ast::{Expr, Path, Span};
 use super::parse::{self, SyntaxError, Tree};
 use super::scope::{Root, Scope};
@@ -60,13 +61,13 @@ impl Template {
 
 /// The inside of a text that is a single expression in braces: no other braces of that kind, no statement.
 pub(super) fn single_expression(text: &str) -> Option<&str> {
-    let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+    let inner = text.trim_matches(is_space).strip_prefix("{{")?.strip_suffix("}}")?;
     // The inside may hold single closing braces, but not as its last character, where three would stand.
     let closes = inner.contains("}}") || inner.starts_with('}') || inner.ends_with('}');
     if inner.is_empty() || closes || inner.contains("{{") || text.contains("{%") {
         return None;
     }
-    Some(inner.trim())
+    Some(inner.trim_matches(is_space))
 }
 
 /// All line ends as `\n`.

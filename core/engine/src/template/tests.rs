@@ -114,6 +114,12 @@ impl Renderer<'_> {
             Test::False => matches!(value, Val::V(Value::Bool(false))),
             Test::True => matches!(value, Val::V(Value::Bool(true))),
             Test::None => value.is_null(),
+            Test::Filter | Test::Name if value.text().is_none() => {
+                if !matches!(value, Val::Obj(_)) {
+                    self.key(value)?;
+                }
+                false
+            }
             Test::Filter => value.text().is_some_and(|name| Filter::named(name).is_some()),
             Test::Name => value.text().is_some_and(|name| Test::named(name).is_some()),
             Test::Float => matches!(value, Val::V(Value::Float(_))),

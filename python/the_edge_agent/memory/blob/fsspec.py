@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from the_edge_agent.memory._availability import has_package
+from the_edge_agent.memory._blobs import make_parents, protocols
 from the_edge_agent.memory._results import failure
 from the_edge_agent.memory.blob.base import BlobInfo, BlobStorage, Result
 
@@ -71,7 +72,7 @@ class FsspecBlobStorage(BlobStorage):
         def work(full: str) -> Result:
             if not overwrite and self._fs.exists(full):
                 return failure(f"Blob already exists: {path}", "already_exists")
-            self._fs.makedirs(full.rsplit("/", 1)[0], exist_ok=True)
+            make_parents(self._fs, full)
             if self._is_directory_tree():
                 temporary = f"{full}.{uuid.uuid4().hex}.tmp"
                 try:
@@ -88,8 +89,7 @@ class FsspecBlobStorage(BlobStorage):
         return self._guarded(path, work)
 
     def _is_directory_tree(self) -> bool:
-        protocol = self._fs.protocol
-        return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+        return "file" in protocols(self._fs)
 
     def upload_file(
         self,

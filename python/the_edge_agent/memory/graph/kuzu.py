@@ -211,7 +211,8 @@ class KuzuBackend:
         entities.
 
         Rows are dictionaries; of a column such as ``e.id`` the name is ``id``. ``params`` are the values of
-        the ``$names`` in the text, ``limit`` is added to a text without one, ``timeout`` is in seconds.
+        the ``$names`` in the text, ``limit`` is added to a text without one, ``timeout`` is in seconds
+        (Kuzu looks at the clock between its steps only).
         """
         if datalog and not cypher and pattern is None:
             return failure("Kuzu has no Datalog; use Cypher or a pattern", "validation_error")

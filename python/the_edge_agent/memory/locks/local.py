@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 import threading
 import time
+from typing import ClassVar
 
 from the_edge_agent.memory import sqlite as _sqlite
 from the_edge_agent.memory.locks.base import DistributedLock
@@ -17,7 +18,7 @@ class MemoryLock(DistributedLock):
     """Lock between the threads of this process."""
 
     _guard = threading.Lock()
-    _held: dict[str, tuple[str, float]] = {}
+    _held: ClassVar[dict[str, tuple[str, float]]] = {}
 
     def _holder(self) -> str | None:
         found = self._held.get(self.resource_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 Vector = list[float]
 
@@ -30,7 +30,7 @@ class OpenAIEmbeddingProvider:
     client library. Nothing is imported or sent before the first ``embed``, which raises the client's error.
     """
 
-    _SIZES = {
+    _SIZES: ClassVar[dict[str, int]] = {
         "text-embedding-3-small": 1536,
         "text-embedding-3-large": 3072,
         "text-embedding-ada-002": 1536,
@@ -85,7 +85,12 @@ class OllamaEmbeddingProvider:
     ``embed`` raises ``ValueError`` for a model that the server lacks and the HTTP library's errors.
     """
 
-    _SIZES = {"nomic-embed-text": 768, "mxbai-embed-large": 1024, "all-minilm": 384, "bge-m3": 1024}
+    _SIZES: ClassVar[dict[str, int]] = {
+        "nomic-embed-text": 768,
+        "mxbai-embed-large": 1024,
+        "all-minilm": 384,
+        "bge-m3": 1024,
+    }
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 from the_edge_agent.memory._availability import has_package
 
@@ -341,7 +341,14 @@ class LanceDBVectorStore(VectorStore):
 class ChromaVectorStore(VectorStore):
     """Vectors in Chroma, in memory or in ``persist_directory``. Raises ``ImportError`` without chromadb."""
 
-    _OPERATORS = {"_gte": "$gte", "_lte": "$lte", "_gt": "$gt", "_lt": "$lt", "_ne": "$ne", "_in": "$in"}
+    _OPERATORS: ClassVar[dict[str, str]] = {
+        "_gte": "$gte",
+        "_lte": "$lte",
+        "_gt": "$gt",
+        "_lt": "$lt",
+        "_ne": "$ne",
+        "_in": "$in",
+    }
 
     def __init__(self, persist_directory: str | None = None) -> None:
         try:

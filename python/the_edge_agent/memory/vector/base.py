@@ -75,7 +75,10 @@ class VectorIndex(ABC):
         """Release the index. May be called more than once."""
 
     def search_batch(self, embeddings: Sequence[Sequence[float]], **arguments: Any) -> Result:
-        """Search several, up to the first failure: ``{"success", "results": [[...]], "count", "query_count"}``."""
+        """Search several, up to the first failure.
+
+        ``{"success", "results": [[...]], "count", "query_count"}``
+        """
         results: list[list[Any]] = []
         for embedding in embeddings:
             found = self.search(embedding, **arguments)

@@ -128,9 +128,9 @@ class DuckDBVSSIndex(VectorIndex):
     ) -> Result:
         """Find the nearest vectors whose similarity is at least ``threshold``.
 
-        ``filters`` ask for equality of columns; a list means any of its values; for a column that holds lists,
-        a value must be in the list. A column that does not exist matches nothing. ``config`` overrides ``top_k``
-        and ``threshold``.
+        ``filters`` ask for equality of columns; a list means any of its values; for a column that holds
+        lists, a value must be in the list. A column that does not exist matches nothing. ``config`` overrides
+        ``top_k`` and ``threshold``.
         """
         checked = self.validate_embedding(embedding)
         if not checked["valid"]:
@@ -179,8 +179,10 @@ class DuckDBVSSIndex(VectorIndex):
         parameters.append(top_k)
         columns = "".join(f", {_quoted('m_' + c)}" for c in self._columns)
         found: list[Any] = conn.execute(
-            f"SELECT id, content, score{columns} FROM (SELECT *, coalesce(array_cosine_similarity("
-            f"embedding, CAST(? AS FLOAT[{self._dimensions}])), 0.0) AS score FROM {TABLE})"
+            # The similarity to a zero vector is not a number, which sorts above all others.
+            f"SELECT id, content, score{columns} FROM (SELECT *, coalesce(nullif(array_cosine_similarity("
+            f"embedding, CAST(? AS FLOAT[{self._dimensions}])), CAST('nan' AS FLOAT)), 0.0) AS score"
+            f" FROM {TABLE})"
             f" WHERE {' AND '.join(conditions)} ORDER BY score DESC, id LIMIT ?",
             parameters,
         ).fetchall()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Renderer;
 use super::expr::{undefined_error, val_range_len};
 use super::val::{Missing, Obj, R, Val, type_error, value_error};
-use crate::host::{HostRef, Lookup, PathStep, Resolved};
+use crate::host::{Lookup, Resolved};
 use crate::template::methods;
 use crate::template::parse::ast::{Path, Step};
 use crate::template::scope::Root;
@@ -179,7 +179,7 @@ impl Renderer<'_> {
         self.changed.get(&address).map_or(value, |(_, changed)| changed.clone())
     }
 
-    fn steps(&mut self, mut value: Val, steps: &[Step]) -> R<Val> {
+    pub(super) fn steps(&mut self, mut value: Val, steps: &[Step]) -> R<Val> {
         for step in steps {
             value = match step {
                 Step::Attr(name) => self.attr(&value, name)?,
@@ -213,130 +213,7 @@ impl Renderer<'_> {
         self.steps(value, steps.get(1..).unwrap_or_default())
     }
 
-    // ------------------------------------------------------------------ objects of the host
-
-    /// What the host found for a path. The first question asks for all paths of the template that begin at
-    /// the same object.
-    fn resolved(&mut self, root: &HostRef, path: &Path) -> R<Resolved> {
-        if let Some(Some(found)) = self.resolved.get(path.id) {
-            return Ok(found.clone());
-        }
-        let Some(host) = self.scope.host else { return type_error("the scope has no host") };
-        if self.resolved.is_empty() {
-            self.resolved.resize(self.paths.len(), None);
-        }
-        let scope = self.scope;
-        let together: Vec<&Path> = self
-            .paths
-            .iter()
-            .filter(|path| path.hosted > 0)
-            .filter(|path| matches!(scope.root(&path.root), Some(Root::Host(object)) if object == root))
-            .collect();
-        let steps: Vec<Vec<PathStep>> = together
-            .iter()
-            .map(|path| path.steps.iter().take(path.hosted).map(host_step).collect())
-            .collect();
-        let borrowed: Vec<&[PathStep]> = steps.iter().map(Vec::as_slice).collect();
-        let answers = host.resolve(root.id(), &borrowed).or_else(host_failure)?;
-        for (path, answer) in together.iter().zip(answers) {
-            if let Some(place) = self.resolved.get_mut(path.id) {
-                *place = Some(answer);
-            }
-        }
-        match self.resolved.get(path.id) {
-            Some(Some(found)) => Ok(found.clone()),
-            _ => type_error("the host did not answer for a path"),
-        }
-    }
-
-    fn walk_host(&mut self, root: &HostRef, path: &Path, count: usize) -> R<Val> {
-        let steps = path.steps.get(..count).unwrap_or_default();
-        if path.hosted == 0 || count < path.steps.len() {
-            return self.steps(Val::Dot(root.clone()), steps);
-        }
-        let dotted = path.steps.iter().take(path.hosted).all(|step| matches!(step, Step::Attr(_)));
-        let (value, rest) = match self.resolved(root, path)? {
-            Resolved::Found(value) => (dotted_host(value, dotted), path.hosted),
-            // The None and undefined rules are the engine's: it goes the last steps itself.
-            Resolved::Missing { depth: 0 } => {
-                let missing = match steps.first() {
-                    Some(Step::Attr(name)) => self.missing_attr_of_map(name, true),
-                    Some(Step::Key(Value::Str(name))) => self.missing_attr_of_map(name, true),
-                    Some(Step::Index(index)) => {
-                        Val::undefined(Missing::Element { object: DOT_REPR.into(), key: index.to_string() })
-                    }
-                    _ => Val::NULL,
-                };
-                (missing, 1)
-            }
-            Resolved::Missing { depth } => {
-                let before = path.steps.get(..depth.min(path.hosted)).unwrap_or_default();
-                (self.steps(Val::Dot(root.clone()), before)?, before.len())
-            }
-        };
-        self.steps(value, path.steps.get(rest..).unwrap_or_default())
-    }
-
-    pub(super) fn host_get(&mut self, object: &HostRef, key: &Value, how: Lookup) -> R<Option<Value>> {
-        let Some(host) = self.scope.host else { return type_error("the scope has no host") };
-        host.get(object.id(), key, how).or_else(host_failure)
-    }
-
-    pub(super) fn host_query(
-        &mut self,
-        object: &HostRef,
-        what: crate::host::Query,
-        argument: Option<&Value>,
-    ) -> R<Value> {
-        let Some(host) = self.scope.host else { return type_error("the scope has no host") };
-        host.query(object.id(), what, argument).or_else(host_failure)
-    }
-
-    /// Whether the host's object is a map.
-    pub(in crate::template) fn host_is_map(&mut self, object: &HostRef) -> R<bool> {
-        let name = self.host_query(object, crate::host::Query::TypeName, None)?;
-        Ok(matches!(
-            name.as_str(),
-            Some("dict" | "DotDict" | "OrderedDict" | "defaultdict" | "Counter" | "map")
-        ))
-    }
-
-    fn host_attr(&mut self, object: &HostRef, name: &Arc<str>, dot: bool) -> R<Val> {
-        let key = Value::Str(Arc::clone(name));
-        if name.starts_with('_') {
-            if self.host_is_map(object)?
-                && let Some(value) = self.host_get(object, &key, Lookup::Item)?
-            {
-                return Ok(dotted_host(value, dot));
-            }
-            return Ok(self.no_attribute(if dot { DOT_REPR.into() } else { "object".into() }, name));
-        }
-        let is_method = methods::is_map_method(name);
-        let how = if dot {
-            if is_method { Lookup::Item } else { Lookup::ItemThenAttribute }
-        } else {
-            Lookup::AttributeThenItem
-        };
-        if is_method && !dot && self.host_is_map(object)? {
-            return Ok(Val::obj(Obj::Method(Val::V(Value::Host(object.clone())), Arc::clone(name))));
-        }
-        if let Some(value) = self.host_get(object, &key, how)? {
-            return Ok(dotted_host(value, dot));
-        }
-        if self.host_is_map(object)? {
-            if is_method {
-                return Ok(Val::obj(Obj::Method(Val::Dot(object.clone()), Arc::clone(name))));
-            }
-            return Ok(if dot { Val::NULL } else { self.no_attribute("dict object".into(), name) });
-        }
-        if is_method && let Some(value) = self.host_get(object, &key, Lookup::Attribute)? {
-            return Ok(Val::V(value));
-        }
-        let type_name = self.type_name(&Val::V(Value::Host(object.clone())));
-        Ok(self.no_attribute(format!("{type_name} object").into(), name))
-    }
-
-    fn missing_attr_of_map(&mut self, name: &Arc<str>, dot: bool) -> Val {
+    pub(super) fn missing_attr_of_map(&mut self, name: &Arc<str>, dot: bool) -> Val {
         match (dot, name.starts_with('_')) {
             (true, true) => self.no_attribute(DOT_REPR.into(), name),
             (true, false) => Val::NULL,
@@ -346,7 +223,7 @@ impl Renderer<'_> {
 
     // ------------------------------------------------------------------ attributes
 
-    fn no_attribute(&self, object: Cow<'static, str>, name: &Arc<str>) -> Val {
+    pub(super) fn no_attribute(&self, object: Cow<'static, str>, name: &Arc<str>) -> Val {
         Val::undefined(Missing::Attribute { object, name: Arc::clone(name) })
     }
 
@@ -418,6 +295,7 @@ impl Renderer<'_> {
                     block.map(|block| Val::obj(Obj::Block(Arc::clone(block))))
                 }
                 Obj::Range { start, stop, step } => match &**name {
+                    "index" | "count" => method(object),
                     "start" => Some(Val::int(*start)),
                     "stop" => Some(Val::int(*stop)),
                     "step" => Some(Val::int(*step)),
@@ -462,7 +340,7 @@ impl Renderer<'_> {
         Ok(Val::undefined(Missing::Element { object: self.type_repr(object), key }))
     }
 
-    fn own_item(&mut self, object: &Val, key: &Val) -> R<Option<Val>> {
+    pub(in crate::template) fn own_item(&mut self, object: &Val, key: &Val) -> R<Option<Val>> {
         Ok(match object {
             Val::V(Value::Map(map)) => match (key, key.text()) {
                 (_, Some(text)) => map.get(text).cloned().map(Val::V),
@@ -547,7 +425,8 @@ impl Renderer<'_> {
         }
         let [start, stop, step] = numbers;
         let step = step.unwrap_or(1);
-        if step == 0 {
+        let range = matches!(object, Val::Obj(inner) if matches!(**inner, Obj::Range { .. }));
+        if step == 0 && (range || object.text().is_some() || self.sequence_kind(object)?.is_some()) {
             return value_error("slice step cannot be zero");
         }
         let indices = |length: usize| slice_indices(length, start, stop, step);
@@ -620,38 +499,6 @@ fn copy_as_dot(cell: &Rc<super::val::DictCell>) -> Val {
     Val::Dict(Rc::new(super::val::DictCell { dot: true, data: copy.into() }))
 }
 
-fn dotted_host(value: Value, dot: bool) -> Val {
-    match value {
-        Value::Host(object) if dot => Val::Dot(object),
-        Value::Map(map) if dot => Val::dot(map),
-        value => Val::V(value),
-    }
-}
-
-fn host_step(step: &Step) -> PathStep {
-    match step {
-        Step::Attr(name) => PathStep::Key(Arc::clone(name)),
-        Step::Key(Value::Str(name)) | Step::Get(Value::Str(name)) => PathStep::Key(Arc::clone(name)),
-        Step::Index(index) => PathStep::Index(*index),
-        Step::Key(other) | Step::Get(other) => PathStep::Key(crate::value::text(other).into()),
-    }
-}
-
-/// A host's failure: a message that begins with the name of an exception class has that class.
-pub(in crate::template) fn host_failure<T>(error: crate::host::HostError) -> R<T> {
-    let message = error.message;
-    let class = message.split_once(": ").filter(|(class, _)| {
-        class.chars().all(char::is_alphanumeric)
-            && class.starts_with(char::is_uppercase)
-            && (class.ends_with("Error") || class.ends_with("Exception"))
-    });
-    let (class, message) = match class {
-        Some((class, text)) => (class.to_owned(), text.to_owned()),
-        None => ("RuntimeError".to_owned(), message),
-    };
-    Err(Box::new(super::val::Fail { class: Some(Cow::Owned(class)), message }))
-}
-
 /// An index that may count from the end.
 pub(in crate::template) fn place(length: usize, index: i64) -> Option<usize> {
     let at = if index < 0 { i64::try_from(length).ok()?.checked_add(index)? } else { index };
@@ -684,7 +531,7 @@ fn slice_indices(
     let end = stop.map_or(if step < 0 { low } else { high }, clip);
     let mut at = begin;
     std::iter::from_fn(move || {
-        if (step > 0 && at >= end) || (step < 0 && at <= end) {
+        if step == 0 || (step > 0 && at >= end) || (step < 0 && at <= end) {
             return None;
         }
         let current = at;

@@ -83,7 +83,7 @@ impl Renderer<'_> {
             Ok(value) => Ok(Val::V(value)),
             Err(error) => match error.message.strip_prefix("AttributeError: ") {
                 Some(text) => template_error(text),
-                None => super::access::host_failure(error),
+                None => super::hosted::host_failure(error),
             },
         }
     }
@@ -311,7 +311,7 @@ impl Renderer<'_> {
         }))
     }
 
-    /// Methods of loops and cyclers.
+    /// Methods of loops, cyclers and ranges.
     pub(in crate::template) fn call_special(&mut self, object: &Obj, name: &str, args: Args) -> R<Val> {
         match (object, name) {
             (Obj::Loop(state), "cycle") => {
@@ -337,6 +337,11 @@ impl Renderer<'_> {
                 let at = position.get();
                 position.set((at + 1) % items.len().max(1));
                 Ok(items.get(at).cloned().unwrap_or(Val::NULL))
+            }
+            (Obj::Range { start, stop, step }, _) => {
+                let range = Val::obj(Obj::Range { start: *start, stop: *stop, step: *step });
+                let items = Val::list(self.iterate(&range)?);
+                self.call_method(&items, name, args)
             }
             (Obj::Cycler { position, .. }, "reset") => {
                 let [] = args.exactly("reset", 0)?;

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::expr::{undefined_error, val_range_len};
 use super::val::{DictData, Obj, R, Val, failure, type_error};
-use super::{Renderer, access};
+use super::{Renderer, hosted};
 use crate::value::{Key, Map, Value};
 
 /// How deep values may be nested where the engine goes through them by recursion.
@@ -132,7 +132,7 @@ impl Renderer<'_> {
             Val::V(Value::Bytes(bytes)) => bytes.iter().map(|byte| Val::int(i64::from(*byte))).collect(),
             Val::V(Value::Host(object)) | Val::Dot(object) => {
                 let Some(host) = self.scope.host else { return type_error("the scope has no host") };
-                let items = host.keys(object.id()).or_else(access::host_failure)?;
+                let items = host.keys(object.id()).or_else(hosted::host_failure)?;
                 items.into_iter().map(Val::V).collect()
             }
             Val::Undef(undefined) if undefined.lenient => Vec::new(),

@@ -129,7 +129,7 @@ impl Renderer<'_> {
         if let Val::Undef(undefined) = value {
             return template_error(undefined.message());
         }
-        if matches!(value, Val::List(_) | Val::Dict(_)) {
+        if matches!(value, Val::List(_) | Val::Dict(_) | Val::Obj(_)) {
             return type_error(format!("unhashable type: '{}'", self.type_name(value)));
         }
         let value = self.export(value)?;

@@ -1,9 +1,11 @@
 //! Running a compiled template over a scope.
 
 pub(super) mod access;
+pub(super) mod arithmetic;
 mod call;
 pub(super) mod convert;
 mod expr;
+pub(super) mod hosted;
 mod loops;
 pub(super) mod ops;
 pub(super) mod text;
@@ -397,7 +399,7 @@ impl<'r> Renderer<'r> {
     /// The value of a name: local, of the scope, or global.
     fn name(&mut self, name: &Arc<str>) -> R<Val> {
         if let Some(value) = self.local(name) {
-            return Ok(value.clone());
+            return Ok(self.current(value.clone()));
         }
         self.root_value(name)
     }

@@ -68,7 +68,7 @@ impl Renderer<'_> {
             Some(object) => {
                 let Some(host) = self.scope.host else { return type_error("the scope has no host") };
                 exported =
-                    Val::V(host.export(object.id()).or_else(crate::template::eval::access::host_failure)?);
+                    Val::V(host.export(object.id()).or_else(crate::template::eval::hosted::host_failure)?);
                 &exported
             }
             None => value,
@@ -117,7 +117,7 @@ impl Renderer<'_> {
             }
             Val::V(Value::Host(object)) => {
                 let Some(host) = self.scope.host else { return type_error("the scope has no host") };
-                let inner = host.export(object.id()).or_else(crate::template::eval::access::host_failure)?;
+                let inner = host.export(object.id()).or_else(crate::template::eval::hosted::host_failure)?;
                 if matches!(inner, Value::Host(_)) {
                     return self.not_serializable(value);
                 }

@@ -6,14 +6,17 @@ use num_traits::{Signed, ToPrimitive};
 
 use super::Filter;
 use crate::template::eval::Renderer;
-use crate::template::eval::ops::truncate;
+use crate::template::eval::arithmetic::truncate;
 use crate::template::eval::val::{Args, R, Val, failure, template_error, type_error};
+use crate::template::methods::text::is_space;
 use crate::template::parse::ast::Binary;
 use crate::value::{Value, int_from_big};
 
 impl Renderer<'_> {
     pub(super) fn number_filter(&mut self, filter: Filter, value: &Val, args: Args) -> R<Val> {
-        if let Val::Undef(undefined) = value {
+        if let Val::Undef(undefined) = value
+            && !matches!(filter, Filter::Abs | Filter::Round)
+        {
             return template_error(undefined.message());
         }
         match filter {
@@ -135,7 +138,7 @@ fn to_float(value: &Val) -> R<Option<f64>> {
 
 /// Python's `int(text, base)`: blanks around, single `_` between digits, prefixes that fit the base.
 pub(super) fn parse_int(text: &str, base: i64) -> Option<Value> {
-    let text = text.trim();
+    let text = text.trim_matches(is_space);
     let (negative, digits) = match text.strip_prefix(['-', '+']) {
         Some(digits) => (text.starts_with('-'), digits),
         None => (false, text),
@@ -181,7 +184,7 @@ pub(super) fn parse_int(text: &str, base: i64) -> Option<Value> {
 
 /// Python's `float(text)`.
 pub(super) fn parse_float(text: &str) -> Option<f64> {
-    let text = text.trim();
+    let text = text.trim_matches(is_space);
     let body = text.strip_prefix(['-', '+']).unwrap_or(text);
     let sign = if text.starts_with('-') { -1.0 } else { 1.0 };
     match body.to_ascii_lowercase().as_str() {

@@ -8,6 +8,13 @@ use crate::value::Value;
 
 impl Renderer<'_> {
     pub(super) fn text_filter(&mut self, filter: Filter, value: &Val, args: Args) -> R<Val> {
+        let bare = matches!(
+            filter,
+            Filter::Upper | Filter::Lower | Filter::Capitalize | Filter::Title | Filter::Wordcount
+        );
+        if bare && !(args.pos.is_empty() && args.kw.is_empty()) {
+            return type_error("the filter takes no arguments");
+        }
         let text = match filter {
             // These use the value itself.
             Filter::Truncate | Filter::Wordwrap | Filter::Indent => {
@@ -61,7 +68,7 @@ impl Renderer<'_> {
                         Some(set) => text.trim_matches(|c| set.contains(c)).to_owned(),
                         None => return type_error("strip arg must be None or str"),
                     },
-                    _ => text.trim().to_owned(),
+                    _ => text.trim_matches(ops::is_space).to_owned(),
                 }
             }
             _ => {
@@ -97,7 +104,9 @@ impl Renderer<'_> {
     }
 
     fn strict_text_filter(&mut self, filter: Filter, value: &Val, args: Args) -> R<Val> {
-        if let Val::Undef(undefined) = value {
+        if let Val::Undef(undefined) = value
+            && filter != Filter::Truncate
+        {
             return template_error(undefined.message());
         }
         match filter {
@@ -147,6 +156,9 @@ impl Renderer<'_> {
                 };
                 let first = self.flag(first, false)?;
                 let blank = self.flag(blank, false)?;
+                if matches!(value, Val::List(_) | Val::V(Value::List(_))) {
+                    return self.no_lines(value);
+                }
                 let Some(text) = value.text() else {
                     return type_error(format!(
                         "unsupported operand type(s) for +=: '{}' and 'str'",
@@ -173,7 +185,13 @@ impl Renderer<'_> {
     }
 
     fn no_lines<T>(&self, value: &Val) -> R<T> {
-        failure("AttributeError", format!("'{}' object has no attribute 'splitlines'", self.type_name(value)))
+        match value {
+            Val::Dict(dict) if dict.dot => type_error("'NoneType' object is not callable"),
+            _ => failure(
+                "AttributeError",
+                format!("'{}' object has no attribute 'splitlines'", self.type_name(value)),
+            ),
+        }
     }
 
     fn truncate(&mut self, value: &Val, args: Args) -> R<Val> {

@@ -77,7 +77,7 @@ impl Renderer<'_> {
             Val::V(Value::Host(object)) | Val::Dot(object) => {
                 return self.call_host(&object.clone(), name, args);
             }
-            Val::Obj(object) if matches!(**object, Obj::Loop(_) | Obj::Cycler { .. }) => {
+            Val::Obj(object) if matches!(**object, Obj::Loop(_) | Obj::Cycler { .. } | Obj::Range { .. }) => {
                 return self.call_special(object, name, args);
             }
             _ => {}

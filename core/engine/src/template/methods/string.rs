@@ -271,7 +271,7 @@ impl Renderer<'_> {
             },
             _ => None,
         };
-        let is_in = |c: char| set.as_ref().map_or_else(|| c.is_whitespace(), |set| set.contains(c));
+        let is_in = |c: char| set.as_ref().map_or_else(|| text::is_space(c), |set| set.contains(c));
         let mut rest = subject;
         if name != "rstrip" {
             rest = rest.trim_start_matches(is_in);
@@ -392,7 +392,7 @@ fn is(subject: &str, name: &str) -> bool {
                 })
         }
         "isnumeric" => all(char::is_numeric),
-        "isspace" => all(char::is_whitespace),
+        "isspace" => all(text::is_space),
         "islower" => text::is_lower(subject),
         "isupper" => text::is_upper(subject),
         "istitle" => text::is_title(subject),

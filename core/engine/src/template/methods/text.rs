@@ -1,5 +1,10 @@
 //! Operations on texts, by characters as Python counts them.
 
+/// What `str.isspace` takes for a blank.
+pub(in crate::template) fn is_space(character: char) -> bool {
+    character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
+}
+
 /// Lines, without their ends or (`keep`) with them; all line ends that Python knows.
 pub(in crate::template) fn split_lines(text: &str, keep: bool) -> Vec<&str> {
     let is_end = |c: char| {
@@ -26,8 +31,23 @@ pub(in crate::template) fn split_lines(text: &str, keep: bool) -> Vec<&str> {
 pub(in crate::template) fn capitalize(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {
-        Some(first) => first.to_uppercase().collect::<String>() + &chars.as_str().to_lowercase(),
+        Some(first) => title_case(first) + &chars.as_str().to_lowercase(),
         None => String::new(),
+    }
+}
+
+/// The character as the first one of a word; several letters in one keep all but the first low.
+fn title_case(character: char) -> String {
+    match character {
+        '\u{1c4}'..='\u{1c6}' => "\u{1c5}".to_owned(),
+        '\u{1c7}'..='\u{1c9}' => "\u{1c8}".to_owned(),
+        '\u{1ca}'..='\u{1cc}' => "\u{1cb}".to_owned(),
+        '\u{1f1}'..='\u{1f3}' => "\u{1f2}".to_owned(),
+        other => {
+            let mut upper = other.to_uppercase();
+            let first = upper.next().map(String::from).unwrap_or_default();
+            first + &upper.collect::<String>().to_lowercase()
+        }
     }
 }
 
@@ -67,7 +87,7 @@ pub(super) fn title(text: &str) -> String {
         if before {
             out.extend(character.to_lowercase());
         } else {
-            out.extend(character.to_uppercase());
+            out.push_str(&title_case(character));
         }
         before = is_cased(character);
     }
@@ -100,7 +120,9 @@ pub(super) fn is_title(text: &str) -> bool {
 pub(super) fn swap_case(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_uppercase() {
+        if is_title_case(character) {
+            out.push(character);
+        } else if character.is_uppercase() {
             out.extend(character.to_lowercase());
         } else {
             out.extend(character.to_uppercase());
@@ -169,23 +191,20 @@ pub(super) fn zero_fill(text: &str, width: usize) -> String {
     }
 }
 
-/// `str.split()` on runs of blanks; at most `limit` cuts. The rest keeps the blanks at its end only.
+/// `str.split()` on runs of blanks; at most `limit` cuts.
 pub(super) fn split_blanks(text: &str, limit: Option<usize>) -> Vec<&str> {
     let mut parts = Vec::new();
-    let mut rest = text.trim_start();
+    let mut rest = text.trim_start_matches(is_space);
     while !rest.is_empty() {
         if limit.is_some_and(|limit| parts.len() >= limit) {
-            parts.push(rest.trim_end());
-            // Python keeps trailing blanks of the last part when the limit was reached.
-            if let Some(last) = parts.last_mut() {
-                *last = rest;
-            }
+            // The last part keeps its blanks when the limit was reached.
+            parts.push(rest);
             return parts;
         }
-        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        let end = rest.find(is_space).unwrap_or(rest.len());
         let (part, after) = rest.split_at(end);
         parts.push(part);
-        rest = after.trim_start();
+        rest = after.trim_start_matches(is_space);
     }
     parts
 }
@@ -193,17 +212,17 @@ pub(super) fn split_blanks(text: &str, limit: Option<usize>) -> Vec<&str> {
 /// `str.rsplit()` on runs of blanks; at most `limit` cuts, from the end.
 pub(super) fn rsplit_blanks(text: &str, limit: Option<usize>) -> Vec<&str> {
     let mut parts = Vec::new();
-    let mut rest = text.trim_end();
+    let mut rest = text.trim_end_matches(is_space);
     while !rest.is_empty() {
         if limit.is_some_and(|limit| parts.len() >= limit) {
             parts.push(rest);
             break;
         }
         let start =
-            rest.char_indices().rev().find(|(_, c)| c.is_whitespace()).map_or(0, |(at, c)| at + c.len_utf8());
+            rest.char_indices().rev().find(|(_, c)| is_space(*c)).map_or(0, |(at, c)| at + c.len_utf8());
         let (before, part) = rest.split_at(start);
         parts.push(part);
-        rest = before.trim_end();
+        rest = before.trim_end_matches(is_space);
     }
     parts.reverse();
     parts

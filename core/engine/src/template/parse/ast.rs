@@ -122,6 +122,17 @@ pub(crate) enum Target {
     Tuple(Vec<Target>),
 }
 
+impl Target {
+    /// Whether the name is one of those that are assigned.
+    pub(crate) fn binds(&self, name: &str) -> bool {
+        match self {
+            Target::Name(target) => **target == *name,
+            Target::Attribute(..) => false,
+            Target::Tuple(targets) => targets.iter().any(|target| target.binds(name)),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct For {
     pub(crate) target: Target,

@@ -367,6 +367,9 @@ impl<'s> Parser<'s> {
 
     fn for_statement(&mut self, first_read: usize, head_end: &mut usize) -> Parsed<Kind> {
         let target = self.target(false, &["in"])?;
+        if target.binds("loop") {
+            return self.fail("Can't assign to special loop variable in for-loop target");
+        }
         self.expect_name("in")?;
         let (iterable, _) = self.tuple(false, &["recursive"])?;
         let filter = if self.skip_name("if")? { Some(self.expression()?.0) } else { None };
