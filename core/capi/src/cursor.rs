@@ -126,8 +126,8 @@ pub enum tea_item_kind {
     /// The engine's own work on `node` asks the host. `flag` 0: run the action named `text` with the arguments
     /// `json`; answer RESULT, FAILED, RESPOND, or CORE if the action is the engine's own. `flag` 1: run the code
     /// `raised` in the language `text`, with the further names `json`; answer RESULT, FAILED or RESPOND. `flag` 2:
-    /// let `milliseconds` pass; answer DONE. `reference` is the state that action and code work on, or 0 for the
-    /// flow's own.
+    /// let `milliseconds` pass; answer DONE. `result` is the state that the action or the code sees if that is not
+    /// the run's own, as in the steps of a node, else 0.
     TEA_ITEM_REQUEST = 17,
     /// Call the functions of several nodes, one after the other; tea_cursor_nodes tells which. The upper bits stand
     /// for this list of nodes: the same number means the same nodes again. Deliver a `state` event after each (`stream`). When the structure, an
@@ -569,8 +569,12 @@ pub unsafe extern "C" fn tea_cursor_step(
         };
         let next = pulled.last.insert(next);
         if !item.is_null() {
+            let mut details = details(next, &mut pulled.json);
+            if let (Item::Request { .. }, Some(state)) = (&*next, pulled.cursor.lent_state()) {
+                details.result = kept(Some(&state.value()));
+            }
             // SAFETY: not NULL, and writable by the caller's promise. The texts belong to `last`.
-            unsafe { item.write(details(next, pulled.cursor.lent_state(), &mut pulled.json)) };
+            unsafe { item.write(details) };
         }
         Ok(self::number(kind, number))
     };
@@ -699,7 +703,7 @@ fn kept(value: Option<&Value>) -> u64 {
 }
 
 /// The details of an item. Its texts borrow from it.
-fn details(item: &Item, lent: Option<&State>, json: &mut String) -> tea_item {
+fn details(item: &Item, json: &mut String) -> tea_item {
     let mut details = tea_item {
         node: 0,
         other: 0,
@@ -774,7 +778,6 @@ fn details(item: &Item, lent: Option<&State>, json: &mut String) -> tea_item {
         },
         Item::Request { node, request } => {
             details.node = *node;
-            details.reference = lent.map_or(0, |state| kept(Some(&state.value())));
             match request {
                 Request::Action { name, arguments } => {
                     details.text = tea_str::of(name);

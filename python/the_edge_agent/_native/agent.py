@@ -233,8 +233,9 @@ class Agent:
         if kind not in (_ACTION, _CODE):
             time.sleep(details.milliseconds / 1000)
             return driver.ANSWER_DONE
-        if details.reference:
-            state = object_of(details.reference)
+        if details.result:
+            # Steps and loops work on a state of their own.
+            state = object_of(details.result)
         if kind == _CODE:
             result = self._code(details, state, config, node, graph)
         else:

@@ -126,12 +126,13 @@ impl<'a> Loader<'a> {
     }
 
     /// Keeps a warning about what is being compiled.
-    pub(super) fn warn(&mut self, mut problem: Box<Problem>) {
+    pub(super) fn warn(&mut self, problem: impl Into<Problem>) {
+        let mut problem = problem.into();
         problem.severity = Severity::Warning;
         let mut path = self.at.clone();
         path.append(&mut problem.place.path);
         problem.place.path = path;
-        self.keep(*problem);
+        self.keep(problem);
     }
 
     /// Keeps templates that are no templates as warnings: they fail when they are used.

@@ -226,7 +226,7 @@ impl Agent {
 pub fn validate(path: impl AsRef<Path>, options: &LoadOptions) -> Vec<Problem> {
     match Source::read(path.as_ref(), &options.overlays) {
         Ok(source) => check(&source, options),
-        Err(error) => vec![error.problem],
+        Err(error) => vec![*error.problem],
     }
 }
 
@@ -234,7 +234,7 @@ pub fn validate(path: impl AsRef<Path>, options: &LoadOptions) -> Vec<Problem> {
 pub fn validate_text(text: &str, base_dir: Option<&Path>, options: &LoadOptions) -> Vec<Problem> {
     match Source::parse(text.as_bytes(), None, base_dir, &options.overlays) {
         Ok(source) => check(&source, options),
-        Err(error) => vec![error.problem],
+        Err(error) => vec![*error.problem],
     }
 }
 

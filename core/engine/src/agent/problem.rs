@@ -165,6 +165,12 @@ impl Problem {
     }
 }
 
+impl From<Box<Problem>> for Problem {
+    fn from(problem: Box<Problem>) -> Self {
+        *problem
+    }
+}
+
 impl From<TemplateError> for Box<Problem> {
     fn from(error: TemplateError) -> Self {
         Problem::new(error.to_string())
@@ -199,7 +205,7 @@ pub struct AgentError {
     /// Python's class of the exception, as in `ValueError`, `FileNotFoundError`, `ScannerError`.
     pub class: String,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 impl AgentError {
@@ -209,7 +215,7 @@ impl AgentError {
     }
 
     pub(super) fn yaml(error: &YamlError, file: Option<&Arc<str>>) -> Self {
-        let mut problem = *Problem::new("");
+        let mut problem = Problem::new("");
         problem.place = Place { file: file.cloned(), mark: error.mark, path: Vec::new() };
         // The error already says where it is; in a file the file's name goes before that.
         problem.message = match file {
@@ -220,7 +226,7 @@ impl AgentError {
     }
 
     pub(super) fn unreadable(path: &str, error: &std::io::Error) -> Self {
-        let mut problem = *Problem::new("");
+        let mut problem = Problem::new("");
         let class = match error.kind() {
             std::io::ErrorKind::NotFound => {
                 problem.message = format!("[Errno 2] No such file or directory: '{path}'");
@@ -238,7 +244,7 @@ impl AgentError {
 
 impl From<Problem> for AgentError {
     fn from(problem: Problem) -> Self {
-        AgentError { class: problem.class.to_owned(), problem }
+        AgentError { class: problem.class.to_owned(), problem: Box::new(problem) }
     }
 }
 

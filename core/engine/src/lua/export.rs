@@ -14,7 +14,10 @@ use num_traits::FromPrimitive;
 use super::error::{ErrorKind, not_utf8, raise};
 use super::import::{Data, Importer, Object, Source, Tables, Taken, get, host_failed, source_of};
 use crate::host::Host;
-use crate::value::{Key, MAX_DEPTH, Map, Value, text};
+use crate::value::{Key, Map, Value, text};
+
+/// How deep a result may be nested; Lua itself allows 200 calls within calls.
+const MAX_DEPTH: usize = 200;
 
 /// Holes that a list may have, beyond one for each element.
 const HOLES: u64 = 16;

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use mlua::{AnyUserData, Lua, MetaMethod, Table, UserData, UserDataMethods, Value as LuaValue};
+use mlua::{AnyUserData, Lua, MetaMethod, Table, UserData, UserDataFields, UserDataMethods, Value as LuaValue};
 
 use super::error::{ErrorKind, raise};
 use crate::host::{Host, HostRef, Lookup, Query};
@@ -272,6 +272,7 @@ impl Importer<'_> {
 
     /// The value under a key that the table does not hold itself.
     fn index(&self, table: &Table, key: LuaValue, source: &mut Source) -> mlua::Result<LuaValue> {
+        let key = normal(key);
         let (taken, value) = match (&source.data, &key) {
             (Data::Map(map), _) => {
                 let Some((index, value)) = find(map, &key) else { return Ok(LuaValue::Nil) };
@@ -336,6 +337,7 @@ impl Importer<'_> {
 
     /// The code assigns to a key that the table does not hold itself.
     fn assign(&self, table: &Table, key: LuaValue, value: LuaValue, source: &mut Source) -> mlua::Result<()> {
+        let key = normal(key);
         match &source.data {
             Data::Map(map) => {
                 if let Some((index, _)) = find(map, &key) {
@@ -357,20 +359,29 @@ impl Importer<'_> {
 
     /// What `#` gives: up to the last element that is not nil.
     fn length(&self, table: &Table, source: &mut Source) -> mlua::Result<usize> {
-        match &source.data {
-            Data::List(items) if source.taken.is_empty() => {
-                Ok(items.iter().rposition(|item| !matches!(item, Value::Null)).map_or(0, |last| last + 1))
+        let length = match &source.data {
+            Data::List(items) => {
+                items.iter().rposition(|item| !matches!(item, Value::Null)).map_or(0, |last| last + 1)
             }
-            Data::HostList(_, length) if source.taken.is_empty() => Ok(*length),
-            _ => {
-                self.fill(table, source)?;
-                Ok(table.raw_len())
-            }
+            Data::HostList(_, length) => *length,
+            Data::Map(_) | Data::HostMap(_) | Data::Gone => 0,
+        };
+        // The code may have removed the last element after it was read.
+        if length > 0
+            && (!source.taken.contains(&Taken::At(length - 1)) || !table.raw_get::<LuaValue>(length)?.is_nil())
+        {
+            return Ok(length);
         }
+        self.fill(table, source)?;
+        Ok(table.raw_len())
     }
 }
 
 impl UserData for Object {
+    fn add_fields<F: UserDataFields<Self>>(fields: &mut F) {
+        fields.add_meta_field(MetaMethod::Type, "host object");
+    }
+
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_meta_method(MetaMethod::Index, |lua, this, key: LuaValue| {
             let Some(key) = lookup_key(&key) else { return Ok(LuaValue::Nil) };
@@ -504,6 +515,16 @@ fn lookup_key(key: &LuaValue) -> Option<Value> {
         LuaValue::Number(float) => Some(Value::Float(*float)),
         LuaValue::Boolean(flag) => Some(Value::Bool(*flag)),
         _ => None,
+    }
+}
+
+/// A key as a table would hold it: a float with an integral value is an integer.
+fn normal(key: LuaValue) -> LuaValue {
+    match key {
+        LuaValue::Number(float) if float as i64 as f64 == float && float.abs() < 9.2e18 => {
+            LuaValue::Integer(float as i64)
+        }
+        other => other,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,8 +23,11 @@ use crate::value::{Map, Value};
 /// Compiled chunks and chunks by text that a runtime keeps before it starts anew.
 const MOST_CHUNKS: usize = 1024;
 
-/// A state of at most this many entries is copied rather than searched for in Lua's memory.
+/// A state of at most this many entries is copied rather than searched for in Lua's memory,
 const CHEAP_COPY: usize = 256;
+
+/// and so is one that is small beside that memory: bytes to search through instead of copying an entry.
+const SEARCHED: usize = 512;
 
 /// Where a line of output comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,10 +161,10 @@ impl Runtime {
         let host = own_functions(&lua, &guard, &seen, &tables, options.output.clone())?;
         let sandbox = lua.load(include_str!("sandbox.lua")).set_name(format!("={OWN_CHUNK}"));
         sandbox.call::<()>(&host)?;
-        if let Some(seed) = options.seed {
-            let math: Table = lua.globals().raw_get("math")?;
-            math.raw_get::<Function>("randomseed")?.call::<()>(seed)?;
-        }
+        // Lua's own seed is the time in seconds and an address, which the next runtime may have too.
+        let seed = options.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish().cast_signed());
+        let math: Table = lua.globals().raw_get("math")?;
+        math.raw_get::<Function>("randomseed")?.call::<()>(seed)?;
         guard.install(&lua)?;
         Ok(Runtime {
             run: host.raw_get("run")?,
@@ -372,7 +376,8 @@ impl Runtime {
     /// that has made globals may have kept it: what it did keep stays valid.
     fn release(&self, roots: Roots) -> mlua::Result<()> {
         if self.seen.kept.load(Relaxed) {
-            let large = roots.largest > CHEAP_COPY;
+            let large = roots.largest > CHEAP_COPY
+                && self.lua.used_memory() / SEARCHED <= roots.largest;
             drop(roots);
             return if large { self.lua.gc_collect() } else { Ok(()) };
         }
@@ -444,6 +449,8 @@ fn own_functions(
     host.raw_set("check", lua.create_function(move |_, ()| watch.check())?)?;
     let watch = Arc::clone(guard);
     host.raw_set("check_coroutine", lua.create_function(move |_, ()| watch.check_coroutine())?)?;
+    let watch = Arc::clone(guard);
+    host.raw_set("stopped", lua.create_function(move |_, ()| Ok(watch.stopped().is_some()))?)?;
     let ordinary = |lua: &Lua, table: Table| make_ordinary(lua, &table);
     host.raw_set("make_ordinary", lua.create_function(ordinary)?)?;
     let on_demand = lua.create_table()?;

@@ -15,7 +15,8 @@ local raw_move, raw_sort = table.move, table.sort
 local raw_create, raw_wrap = coroutine.create, coroutine.wrap
 local raw_resume, raw_close = coroutine.resume, coroutine.close
 local integer = math.tointeger
-local check, check_coroutine, make_ordinary = host.check, host.check_coroutine, host.make_ordinary
+local check, check_coroutine, stopped = host.check, host.check_coroutine, host.stopped
+local make_ordinary = host.make_ordinary
 local on_demand, hidden = host.on_demand, host.hidden
 
 dofile, loadfile, require, package, os, io, debug = nil, nil, nil, nil, nil, nil, nil
@@ -28,9 +29,18 @@ local function checked(ok, ...)
   return ok, ...
 end
 
-function pcall(...) return checked(raw_pcall(...)) end
+function pcall(f, ...) return checked(raw_pcall(f, ...)) end
 
-function xpcall(...) return checked(raw_xpcall(...)) end
+-- A handler runs before the stack is unwound, for a stop even inside of the hook, where no hook runs: a stop must
+-- not reach it.
+function xpcall(f, on_error, ...)
+  if type(on_error) ~= "function" then error("bad argument #2 to 'xpcall' (function expected)", 2) end
+  local function handler(e)
+    if stopped() then return e end
+    return on_error(e)
+  end
+  return checked(raw_xpcall(f, handler, ...))
+end
 
 function coroutine.create(f)
   check_coroutine()
@@ -42,9 +52,15 @@ function coroutine.wrap(f)
   return raw_wrap(f)
 end
 
-function coroutine.resume(...) return checked(raw_resume(...)) end
+function coroutine.resume(co, ...)
+  if type(co) ~= "thread" then error("bad argument #1 to 'resume' (coroutine expected)", 2) end
+  return checked(raw_resume(co, ...))
+end
 
-function coroutine.close(co) return checked(raw_close(co)) end
+function coroutine.close(co)
+  if type(co) ~= "thread" then error("bad argument #1 to 'close' (coroutine expected)", 2) end
+  return checked(raw_close(co))
+end
 
 local function read_all(reader)
   local parts, n = {}, 0
@@ -79,22 +95,80 @@ _G.next = function(t, ...) return next(ordinary(t), ...) end
 
 function rawget(t, ...) return raw_get(ordinary(t), ...) end
 
-function rawset(t, ...) return raw_set(ordinary(t), ...) end
-
 function rawlen(t, ...) return raw_len(ordinary(t), ...) end
+
+-- Finalizers run without any hook, and so does a '__close' handler while a stop is raised in its function. So no
+-- metatable has '__gc' or '__close': neither when it is set nor later. For the latter, tables that serve as
+-- metatables have a metatable that looks at new keys; one of their own is served by a copy that does.
+local guarded = setmetatable({}, {__mode = "k"})
+local copied = setmetatable({}, {__mode = "k"})
+
+local function refuse(key)
+  error("'" .. key .. "' is not available in metatables", 3)
+end
+
+local guard = {__newindex = function(t, k, v)
+  if k == "__close" or k == "__gc" then refuse(k) end
+  raw_set(t, k, v)
+end}
+hidden[guard] = true
+
+local function copy_with_guard(metatable)
+  local copy = {}
+  for k, v in next, metatable do copy[k] = v end
+  copy.__newindex = function(t, k, v)
+    if k == "__close" or k == "__gc" then refuse(k) end
+    local handler = raw_get(metatable, "__newindex")
+    if handler == nil then
+      raw_set(t, k, v)
+    elseif type(handler) == "function" then
+      handler(t, k, v)
+    else
+      handler[k] = v
+    end
+  end
+  copied[copy] = metatable
+  return copy
+end
+
+local function protect(metatable)
+  if guarded[metatable] then return end
+  for _, key in next, {"__gc", "__close"} do
+    if raw_get(metatable, key) ~= nil then refuse(key) end
+  end
+  local own = raw_getmetatable(metatable)
+  if own == nil or hidden[own] then
+    raw_setmetatable(metatable, guard)
+  elseif type(own) == "table" and raw_get(own, "__metatable") == nil then
+    raw_setmetatable(metatable, copy_with_guard(own))
+  else
+    error("a table with a protected metatable cannot be a metatable", 3)
+  end
+  guarded[metatable] = true
+end
+
+function rawset(t, k, ...)
+  if guarded[t] and (k == "__close" or k == "__gc") then refuse(k) end
+  return raw_set(ordinary(t), k, ...)
+end
 
 function getmetatable(...)
   local metatable = raw_getmetatable(...)
-  if hidden[metatable] then return nil end
-  return metatable
+  if metatable == nil or hidden[metatable] then return nil end
+  return copied[metatable] or metatable
 end
 
 function setmetatable(t, metatable, ...)
-  if type(metatable) == "table" and raw_get(ordinary(metatable), "__gc") ~= nil then
-    error("finalizers are not available: remove '__gc' from the metatable", 2)
+  if type(metatable) == "table" then
+    protect(ordinary(metatable))
+    if guarded[t] then metatable = copy_with_guard(metatable) end
+  elseif metatable == nil and guarded[t] then
+    metatable = guard
   end
   return raw_setmetatable(ordinary(t), metatable, ...)
 end
+
+protect(raw_getmetatable(""))
 
 -- Whether C functions may loop over the table: its length and its elements are its own.
 local function is_plain(t)
