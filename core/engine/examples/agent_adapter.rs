@@ -8,6 +8,7 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use tea_engine::actions::{KeyValueStore, MemoryKeyValueStore};
 use tea_engine::agent::{Agent, AgentError, LoadOptions};
 use tea_engine::checkpoint::{Checkpoint, MemoryStore, Store};
 use tea_engine::map;
@@ -40,7 +41,8 @@ fn answer(request: &Map) -> Value {
     }
     match request.get("op").and_then(Value::as_str) {
         Some("hello") => {
-            let features = ["lua", "files", "bigint", "yaml-values", "jsonschema", "jmespath", "text"];
+            let features =
+                ["lua", "files", "bigint", "yaml-values", "jsonschema", "jmespath", "text", "storage", "ltm"];
             let features: Vec<Value> = features.into_iter().map(Value::from).collect();
             map! { "name" => "tea-engine", "features" => features, "env" => false, "loose_numbers" => false }
         }
@@ -78,11 +80,16 @@ fn load(request: &Map) -> Result<Agent, AgentError> {
         Some(Value::Int(seconds)) => *seconds as f64,
         _ => 30.0,
     };
+    let long_term: Option<Arc<dyn KeyValueStore>> = match engine.get("enable_ltm") {
+        Some(enabled) if enabled.is_truthy() => Some(Arc::new(MemoryKeyValueStore::default())),
+        _ => None,
+    };
     let options = LoadOptions {
         host_actions: false,
         lua_enabled: engine.get("lua_enabled").is_some_and(Value::is_truthy),
         lua_timeout: timeout,
         store,
+        long_term,
         ..LoadOptions::default()
     };
     let path = request.get("agent").and_then(Value::as_str).unwrap_or_default();

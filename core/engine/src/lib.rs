@@ -6,10 +6,11 @@
 //! - [`state`]: where the state of a run lives;
 //! - [`graph`]: nodes, edges, settings;
 //! - [`run`]: the step machine that a host pulls;
-//! - [`checkpoint`]: what is kept of a run at an interrupt.
+//! - [`checkpoint`]: what is kept of a run at an interrupt;
 //! - [`yaml`]: how agent files are read.
 //! - [`template`]: templates and conditions of agents.
-//! - [`actions`]: what nodes of agents can use by name;
+//! - [`actions`]: what nodes of agents can use by name.
+//! - [`schema`]: checks of a run's input, shapes of its output.
 //! - [`agent`]: agent files compiled to graphs.
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ pub mod graph;
 pub mod host;
 pub mod lua;
 pub mod run;
+pub mod schema;
 pub mod state;
 pub mod template;
 pub mod value;

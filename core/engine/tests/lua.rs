@@ -126,7 +126,8 @@ fn conditions() {
 /// `LU-36`: chunks with names of their own.
 #[test]
 fn chunks_with_other_names() {
-    let chunk = Chunk::function("return {n = state.n + output.n, more = extra}", &["state", "output", "extra"]);
+    let chunk =
+        Chunk::function("return {n = state.n + output.n, more = extra}", &["state", "output", "extra"]);
     let scope = Scope::new().with("output", map! { "n" => 2 }).with("state", map! { "n" => 1 });
     assert_same(&runtime().run_node(&chunk, scope).unwrap(), r#"{"n": 3}"#);
 }
@@ -134,9 +135,12 @@ fn chunks_with_other_names() {
 /// `LU-8`: the state is a copy, at every depth.
 #[test]
 fn changes_stay_in_lua() {
-    let state = State::core(Arc::new(json(r#"{"x": 1, "list": ["orig"], "m": {"a": {"b": 1}}}"#).as_map().unwrap().clone()));
+    let state = State::core(Arc::new(
+        json(r#"{"x": 1, "list": ["orig"], "m": {"a": {"b": 1}}}"#).as_map().unwrap().clone(),
+    ));
     let mut runtime = runtime();
-    let code = "state.x = 99 state.list[1] = 'changed' state.m.a.b = 2 state.m.a.c = 3 state.m = nil return {y = 1}";
+    let code =
+        "state.x = 99 state.list[1] = 'changed' state.m.a.b = 2 state.m.a.c = 3 state.m = nil return {y = 1}";
     let update = runtime.run_node(&Chunk::node(code), Scope::of(&state)).unwrap();
     assert_same(&update, r#"{"y": 1}"#);
     assert_same(&state.value(), r#"{"x": 1, "list": ["orig"], "m": {"a": {"b": 1}}}"#);
@@ -259,11 +263,20 @@ fn tables_on_demand_act_as_tables() {
             ("local s = 0 for _, v in ipairs(state.list) do s = s + v end return s", format!("{sum}")),
             ("local s = 0 for _, v in ipairs(state.nested) do s = s + v.n end return s", format!("{sum}")),
             ("local s = 0 for _, v in pairs(state.named) do s = s + v end return s", format!("{sum}")),
-            ("local s = 0 for i = #state.list, 1, -1 do s = s + state.list[i] end return s", format!("{sum}")),
+            (
+                "local s = 0 for i = #state.list, 1, -1 do s = s + state.list[i] end return s",
+                format!("{sum}"),
+            ),
             ("local c = 0 for k in pairs(state) do c = c + 1 end return c", "4".to_owned()),
             ("local c = 0 for k in next, state.named do c = c + 1 end return c", format!("{n}")),
-            ("local c, k = 0, next(state.named) while k do c = c + 1 k = next(state.named, k) end return c", format!("{n}")),
-            ("table.insert(state.list, 0) return state.list[#state.list] + #state.list", format!("{}", n + 1)),
+            (
+                "local c, k = 0, next(state.named) while k do c = c + 1 k = next(state.named, k) end return c",
+                format!("{n}"),
+            ),
+            (
+                "table.insert(state.list, 0) return state.list[#state.list] + #state.list",
+                format!("{}", n + 1),
+            ),
             ("table.insert(state.list, 1, 0) return state.list[2] + #state.list", format!("{}", n + 2)),
             ("return table.remove(state.list) + #state.list", format!("{}", 2 * n - 1)),
             ("return table.remove(state.list, 1) + #state.list", format!("{n}")),
@@ -272,18 +285,27 @@ fn tables_on_demand_act_as_tables() {
             ("table.sort(state.list, function(a, b) return a > b end) return state.list[1]", format!("{n}")),
             ("return #table.move(state.list, 1, #state.list, 2)", format!("{}", n + 1)),
             ("state.list[#state.list + 1] = 5 return #state.list", format!("{}", n + 1)),
-            ("local l = state.list local last = l[#l] l[#l] = nil return #l + last", format!("{}", 2 * n - 1)),
+            (
+                "local l = state.list local last = l[#l] l[#l] = nil return #l + last",
+                format!("{}", 2 * n - 1),
+            ),
             ("state.list[1] = nil return state.list[1] == nil", "true".to_owned()),
             ("local v = state.gone state.gone = nil return state.gone == nil and v", "1".to_owned()),
             ("state.gone = nil return state.gone == nil", "true".to_owned()),
             ("state.new = 3 return state.new", "3".to_owned()),
             ("return rawget(state.named, 'k1') + rawlen(state.list)", format!("{}", n + 1)),
             ("rawset(state.named, 'k1', 7) return state.named.k1 + state.named.k2", "9".to_owned()),
-            ("return getmetatable(state.named) == nil and getmetatable(state.list) == nil", "true".to_owned()),
+            (
+                "return getmetatable(state.named) == nil and getmetatable(state.list) == nil",
+                "true".to_owned(),
+            ),
             ("return state.named == state.named", "true".to_owned()),
             ("return setmetatable(state.named, {__index = function() return 0 end}).zz", "0".to_owned()),
             ("return getmetatable(setmetatable(state.named, {x = 1})).x", "1".to_owned()),
-            ("return state.list[0] == nil and state.list[1.0] == 1 and state.list.x == nil", "true".to_owned()),
+            (
+                "return state.list[0] == nil and state.list[1.0] == 1 and state.list.x == nil",
+                "true".to_owned(),
+            ),
             ("return state[nil] == nil and state[{}] == nil and state[print] == nil", "true".to_owned()),
         ] {
             let found = update(code, state.clone()).to_json();
@@ -409,7 +431,8 @@ fn round_trips() {
         "empty": [], "nulls": [], "holes": [null, 1], "none": {}, "float": [1, 2.5],
         "long": [1, null, 3, 4, 5, 6, 7, 8, 9, 10, {"deep": [null, 2, []]}], "text": {"1": "x"}
     }"#;
-    let look = "local function look(t) for _, v in pairs(t) do if type(v) == 'table' then look(v) end end end ";
+    let look =
+        "local function look(t) for _, v in pairs(t) do if type(v) == 'table' then look(v) end end end ";
     for code in [
         "return state",
         "local l = state.long return state",
@@ -457,7 +480,10 @@ fn functions_do_not_come_out() {
         ("coroutine.create(print)", "cannot convert a thread to a value"),
         ("{[print] = 1}", "cannot convert a function used as a key to a value"),
     ] {
-        assert_eq!(fails(&format!("return {{v = {{{code}}}}}", code = code.trim_matches(['{', '}']))).message, message);
+        assert_eq!(
+            fails(&format!("return {{v = {{{code}}}}}", code = code.trim_matches(['{', '}']))).message,
+            message
+        );
     }
 }
 
@@ -481,7 +507,10 @@ fn results_are_bounded() {
         "local s = ('x'):rep(1 << 20) return {s, s, s, s, s, s}",
     ] {
         let error = runtime.run_node(&Chunk::node(code), Scope::new()).unwrap_err();
-        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Memory, "the result is larger than 4194304 bytes"));
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (ErrorKind::Memory, "the result is larger than 4194304 bytes")
+        );
     }
 }
 
@@ -491,19 +520,25 @@ fn results_are_bounded() {
 #[test]
 fn a_state_of_the_host_is_read_lazily() {
     let objects = HostObjects::new();
-    let state = json(r#"{"x": 1, "list": [1, 2, {"n": 3}, 4, 5, 6, 7, 8, 9], "m": {"a": {"b": 5}}, "unread": {"c": [1.0, null]}}"#);
+    let state = json(
+        r#"{"x": 1, "list": [1, 2, {"n": 3}, 4, 5, 6, 7, 8, 9], "m": {"a": {"b": 5}}, "unread": {"c": [1.0, null]}}"#,
+    );
     let root = objects.keep("dict", state.clone());
     let scope = || Scope::new().with("state", Value::Host(root.clone())).host(objects.clone());
     let mut runtime = runtime();
-    let code = Chunk::node("return {v = state.x + state.m.a.b + state.list[3].n, n = #state.list, z = state.zz}");
+    let code =
+        Chunk::node("return {v = state.x + state.m.a.b + state.list[3].n, n = #state.list, z = state.zz}");
     assert_same(&runtime.run_node(&code, scope()).unwrap(), r#"{"n": 9, "v": 9}"#);
     assert_eq!(objects.gets(), ["x", "m", "a", "b", "list", "2", "n", "zz"].map(String::from));
 
-    let changed = runtime.run_node(&Chunk::node("state.x = 2 state.list[1] = 0 return state"), scope()).unwrap();
-    let expected = r#"{"x": 2, "list": [0, 2, {"n": 3}, 4, 5, 6, 7, 8, 9], "m": {"a": {"b": 5}}, "unread": {"c": [1]}}"#;
+    let changed =
+        runtime.run_node(&Chunk::node("state.x = 2 state.list[1] = 0 return state"), scope()).unwrap();
+    let expected =
+        r#"{"x": 2, "list": [0, 2, {"n": 3}, 4, 5, 6, 7, 8, 9], "m": {"a": {"b": 5}}, "unread": {"c": [1]}}"#;
     assert_same(&changed, expected);
     assert_same(&objects.value(&root), &state.to_json());
-    let keys = Chunk::node("local n = 0 for k, v in pairs(state) do n = n + 1 end return {n = n, t = type(state)}");
+    let keys =
+        Chunk::node("local n = 0 for k, v in pairs(state) do n = n + 1 end return {n = n, t = type(state)}");
     assert_same(&runtime.run_node(&keys, scope()).unwrap(), r#"{"n": 4, "t": "table"}"#);
 }
 
@@ -521,7 +556,8 @@ fn other_objects_of_the_host() {
     let mut runtime = Runtime::new(Options { objects: Objects::Reference, ..Options::default() }).unwrap();
     let found = runtime.run_node(&code, scope()).unwrap();
     assert_eq!(found, map! { "o" => Value::Host(thing.clone()), "t" => "userdata" });
-    let fields = Chunk::node("return {n = state.o.name, s = tostring(state.o), m = getmetatable(state.o) == false}");
+    let fields =
+        Chunk::node("return {n = state.o.name, s = tostring(state.o), m = getmetatable(state.o) == false}");
     assert_same(&runtime.run_node(&fields, scope()).unwrap(), r#"{"m": true, "n": "n", "s": "<Thing>"}"#);
     let error = runtime.run_node(&Chunk::node("state.o.name = 1"), scope()).unwrap_err();
     assert!(error.message.contains("attempt to index a host object value"), "{error}");
@@ -544,16 +580,53 @@ fn a_failing_host() {
 #[test]
 fn the_sandbox() {
     for absent in [
-        "os", "io", "debug", "loadfile", "dofile", "require", "package", "python", "string.dump",
-        "__tea_check_timeout", "('').dump",
+        "os",
+        "io",
+        "debug",
+        "loadfile",
+        "dofile",
+        "require",
+        "package",
+        "python",
+        "string.dump",
+        "__tea_check_timeout",
+        "('').dump",
     ] {
         assert_same(&update(&format!("return {{v = {absent} == nil}}"), map! {}), r#"{"v": true}"#);
     }
     for present in [
-        "string.find", "math.floor", "table.insert", "pairs", "ipairs", "type", "tostring", "tonumber", "pcall",
-        "xpcall", "error", "select", "next", "assert", "coroutine.wrap", "utf8.len", "setmetatable", "getmetatable",
-        "rawget", "rawset", "rawequal", "rawlen", "load", "print", "warn", "_G", "_VERSION", "table.unpack",
-        "math.type", "unpack", "loadstring", "math.pow",
+        "string.find",
+        "math.floor",
+        "table.insert",
+        "pairs",
+        "ipairs",
+        "type",
+        "tostring",
+        "tonumber",
+        "pcall",
+        "xpcall",
+        "error",
+        "select",
+        "next",
+        "assert",
+        "coroutine.wrap",
+        "utf8.len",
+        "setmetatable",
+        "getmetatable",
+        "rawget",
+        "rawset",
+        "rawequal",
+        "rawlen",
+        "load",
+        "print",
+        "warn",
+        "_G",
+        "_VERSION",
+        "table.unpack",
+        "math.type",
+        "unpack",
+        "loadstring",
+        "math.pow",
     ] {
         assert_same(&update(&format!("return {{v = {present} ~= nil}}"), map! {}), r#"{"v": true}"#);
     }
@@ -697,7 +770,10 @@ fn time_cannot_be_evaded() {
         assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Timeout, "execution timeout"), "{code}");
         assert!(begin.elapsed() < Duration::from_secs(5), "{code}: {:?}", begin.elapsed());
         // The runtime stays usable (LU-38).
-        let after = runtime.run_node(&Chunk::node("local s = 0 for i = 1, 5000 do s = s + i end return {s = s}"), Scope::new());
+        let after = runtime.run_node(
+            &Chunk::node("local s = 0 for i = 1, 5000 do s = s + i end return {s = s}"),
+            Scope::new(),
+        );
         assert_same(&after.expect(code), r#"{"s": 12502500}"#);
     }
 }
@@ -707,7 +783,11 @@ fn instructions_cannot_be_evaded() {
     for code in ENDLESS {
         let mut runtime = limited(|limits| limits.instructions = Some(100_000));
         let error = runtime.run_node(&Chunk::node(code), Scope::new()).expect_err(code);
-        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Instructions, "too many instructions"), "{code}");
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (ErrorKind::Instructions, "too many instructions"),
+            "{code}"
+        );
     }
     let mut runtime = limited(|limits| limits.instructions = Some(100_000));
     for _ in 0..10 {
@@ -720,7 +800,8 @@ fn instructions_cannot_be_evaded() {
 fn cancellation() {
     for code in [ENDLESS[0], ENDLESS[1], ENDLESS[6]] {
         let cancel = Arc::new(AtomicBool::new(false));
-        let mut runtime = Runtime::new(Options { cancel: Arc::clone(&cancel), ..Options::default() }).unwrap();
+        let mut runtime =
+            Runtime::new(Options { cancel: Arc::clone(&cancel), ..Options::default() }).unwrap();
         let canceller = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(30));
             cancel.store(true, Ordering::Relaxed);
@@ -768,7 +849,8 @@ fn memory() {
         let mut runtime = limited(|limits| limits.memory = Some(8 << 20));
         let error = runtime.run_node(&Chunk::node(code), Scope::new()).expect_err(code);
         assert!(matches!(error.kind, ErrorKind::Memory | ErrorKind::Runtime), "{code}: {error:?}");
-        let expected = if code.contains("1 << 40") { "resulting string too large" } else { "not enough memory" };
+        let expected =
+            if code.contains("1 << 40") { "resulting string too large" } else { "not enough memory" };
         assert!(error.message.contains(expected) || error.kind == ErrorKind::Memory, "{code}: {error}");
         assert!(runtime.used_memory() <= 8 << 20);
         runtime.run_node(&Chunk::node("return {a = 1}"), Scope::new()).expect(code);
@@ -812,8 +894,16 @@ fn texts_of_errors() {
     for (code, message, line) in [
         ("this is not lua", "error loading code: [string \"<python>\"]:1: syntax error near 'is'", Some(1)),
         ("return nil + 1", "[string \"<python>\"]:1: attempt to perform arithmetic on a nil value", Some(1)),
-        ("return undefined_fn()", "[string \"<python>\"]:1: attempt to call a nil value (global 'undefined_fn')", Some(1)),
-        ("\nreturn state.a.b.c", "[string \"<python>\"]:2: attempt to index a nil value (field 'b')", Some(2)),
+        (
+            "return undefined_fn()",
+            "[string \"<python>\"]:1: attempt to call a nil value (global 'undefined_fn')",
+            Some(1),
+        ),
+        (
+            "\nreturn state.a.b.c",
+            "[string \"<python>\"]:2: attempt to index a nil value (field 'b')",
+            Some(2),
+        ),
         ("error('boom')", "[string \"<python>\"]:1: boom", Some(1)),
         ("error('boom', 0)", "boom", None),
         ("error(42)", "42", None),
@@ -829,15 +919,23 @@ fn texts_of_errors() {
         assert_eq!((error.message.as_str(), error.line), (message, line), "{code}");
         let kind = if code == "this is not lua" { ErrorKind::Syntax } else { ErrorKind::Runtime };
         assert_eq!(error.kind, kind, "{code}");
-        let direct = runtime().execute(code, Scope::new().with("state", json(r#"{"a": {"z": 1}}"#))).unwrap_err();
+        let direct =
+            runtime().execute(code, Scope::new().with("state", json(r#"{"a": {"z": 1}}"#))).unwrap_err();
         assert_eq!(direct.message, message);
     }
     let error = fails("local function inner() error('deep') end\ninner()");
-    assert!(error.traceback.is_some_and(|text| text.contains("in upvalue 'inner'") || text.contains("in local 'inner'")));
+    assert!(
+        error
+            .traceback
+            .is_some_and(|text| text.contains("in upvalue 'inner'") || text.contains("in local 'inner'"))
+    );
     assert!(fails("error({})").message.starts_with("table: "));
     // Code cannot leave the function that it becomes (LU-43).
     assert_eq!(fails("end return 1").kind, ErrorKind::Syntax);
-    assert_eq!(fails("return {\n").message, "error loading code: [string \"<python>\"]:2: unexpected symbol near <eof>");
+    assert_eq!(
+        fails("return {\n").message,
+        "error loading code: [string \"<python>\"]:2: unexpected symbol near <eof>"
+    );
     // A name of one's own.
     let error = runtime().run_node(&Chunk::node("x()").named("node a"), Scope::new()).unwrap_err();
     assert!(error.message.starts_with("[string \"node a\"]:1: "), "{error}");
@@ -855,7 +953,8 @@ fn compiling_only() {
 /// `LU-11`: no templates in Lua.
 #[test]
 fn no_templates() {
-    let found = update("local t = {{ state.x }} return {v = t[1][1], s = '{{ state.x }}'}", map! { "x" => 5 });
+    let found =
+        update("local t = {{ state.x }} return {v = t[1][1], s = '{{ state.x }}'}", map! { "x" => 5 });
     assert_same(&found, r#"{"s": "{{ state.x }}", "v": 5}"#);
 }
 
@@ -889,23 +988,44 @@ fn errors_inside_lua() {
 #[test]
 fn metatables() {
     for (code, expected) in [
-        ("local mt = {} local t = setmetatable({}, mt) mt.__index = function(_, k) return k end return t.x", "\"x\""),
+        (
+            "local mt = {} local t = setmetatable({}, mt) mt.__index = function(_, k) return k end return t.x",
+            "\"x\"",
+        ),
         ("local mt = {} return getmetatable(setmetatable({}, mt)) == mt and getmetatable(mt) == nil", "true"),
-        ("local A = {} A.__index = A function A.f() return 1 end
+        (
+            "local A = {} A.__index = A function A.f() return 1 end
           local B = setmetatable({}, {__index = A}) B.__index = B function B.g() return 2 end
-          local o = setmetatable({}, B) function B.h() return 3 end return {o.f(), o.g(), o.h()}", "[1, 2, 3]"),
-        ("local B = {} B.__index = B local o = setmetatable({}, B) setmetatable(B, {__index = {f = 7}})
-          return {o.f, B.f}", "[7, 7]"),
-        ("local mm = {__index = {f = 7}} local B = setmetatable({}, mm) local o = setmetatable({}, B)
-          return getmetatable(B) == mm", "true"),
-        ("local seen = {} local B = setmetatable({}, {__newindex = function(t, k, v) seen[k] = v end})
-          setmetatable({}, B) B.x = 1 return {seen.x, B.x == nil}", "[1, true]"),
-        ("local C = setmetatable({}, {__call = function(c, x) return setmetatable({x = x}, c) end})
-          C.__index = C C.__eq = function(a, b) return a.x == b.x end return C(1) == C(1)", "true"),
+          local o = setmetatable({}, B) function B.h() return 3 end return {o.f(), o.g(), o.h()}",
+            "[1, 2, 3]",
+        ),
+        (
+            "local B = {} B.__index = B local o = setmetatable({}, B) setmetatable(B, {__index = {f = 7}})
+          return {o.f, B.f}",
+            "[7, 7]",
+        ),
+        (
+            "local mm = {__index = {f = 7}} local B = setmetatable({}, mm) local o = setmetatable({}, B)
+          return getmetatable(B) == mm",
+            "true",
+        ),
+        (
+            "local seen = {} local B = setmetatable({}, {__newindex = function(t, k, v) seen[k] = v end})
+          setmetatable({}, B) B.x = 1 return {seen.x, B.x == nil}",
+            "[1, true]",
+        ),
+        (
+            "local C = setmetatable({}, {__call = function(c, x) return setmetatable({x = x}, c) end})
+          C.__index = C C.__eq = function(a, b) return a.x == b.x end return C(1) == C(1)",
+            "true",
+        ),
         ("return getmetatable(setmetatable({}, {__metatable = 'locked'}))", "\"locked\""),
         ("local n = 0 for k in pairs(setmetatable({a = 1}, {})) do n = n + 1 end return n", "1"),
         ("return ('x'):rep(3) .. #getmetatable('').__index.format('%d', 10)", "\"xxx2\""),
-        ("local mt = {} setmetatable({}, mt) rawset(mt, 'y', 1) mt.x = 1 return {mt.x, mt.y, rawlen(mt)}", "[1, 1, 0]"),
+        (
+            "local mt = {} setmetatable({}, mt) rawset(mt, 'y', 1) mt.x = 1 return {mt.x, mt.y, rawlen(mt)}",
+            "[1, 1, 0]",
+        ),
     ] {
         let found = update(code, map! {});
         assert_same(&found, &format!("{{\"result\": {expected}}}"));
@@ -923,7 +1043,10 @@ fn table_functions_with_metamethods() {
         ("return {table.remove(p), #back}", "[2, 2]"),
         ("return {table.remove(p, 1), back[1], #back}", "[3, 1, 2]"),
         ("table.sort(p) return back", "[1, 2, 3]"),
-        ("return {table.concat(p, '-'), table.concat(p, '-', 2), table.concat(p, '', 3, 2)}", r#"["3-1-2", "1-2", ""]"#),
+        (
+            "return {table.concat(p, '-'), table.concat(p, '-', 2), table.concat(p, '', 3, 2)}",
+            r#"["3-1-2", "1-2", ""]"#,
+        ),
         ("return table.move(p, 1, 3, 2, {0})", "[0, 3, 1, 2]"),
         ("table.move(p, 1, 3, 2) return back", "[3, 3, 1, 2]"),
         ("return {pcall(table.insert, p, 9, 9)}", r#"[false, "position out of bounds"]"#),
@@ -940,8 +1063,15 @@ fn table_functions_with_metamethods() {
 #[test]
 fn detection() {
     for lua in [
-        "local x = 1", "if x then end", "function f() end", "if x then y elseif z then w end", "a = b .. c",
-        "-- lua\nx = 1", "  --lua", "x = 'the end'", "return ...",
+        "local x = 1",
+        "if x then end",
+        "function f() end",
+        "if x then y elseif z then w end",
+        "a = b .. c",
+        "-- lua\nx = 1",
+        "  --lua",
+        "x = 'the end'",
+        "return ...",
     ] {
         assert!(detect_lua_code(lua), "{lua}");
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{KeyValueStore, Limiters};
+use super::{KeyValueStore, Limiters, Registry};
 use crate::run::{Failure, Running, Stop, Task};
 use crate::value::{Map, Value};
 
@@ -23,6 +23,13 @@ pub trait Surroundings: Send + Sync {
     fn action(&self, task: &Task, name: &str, arguments: Arc<Map>) -> Option<Running> {
         let _ = (task, name, arguments);
         None
+    }
+
+    /// Renders the templates in a value on `task.scene.state`; for parameters that an action gets raw
+    /// ([`Registry::raw_parameters`]).
+    fn render(&self, task: &Task, value: &Value) -> Result<Value, Stop> {
+        let _ = task;
+        Ok(value.clone())
     }
 
     /// Starts the work of a node of the graph on `task.scene.state` (`retry.loop`).
@@ -68,15 +75,29 @@ pub enum NodeWork {
     Work(Running),
 }
 
-/// Surroundings without anything: for actions that are called outside an agent.
-#[derive(Debug, Clone, Default)]
+/// Surroundings without an agent: for actions that are called directly. Other actions come from the registry.
+#[derive(Clone, Default)]
 pub struct Alone {
-    limiters: Arc<Limiters>,
+    /// The actions that actions can call.
+    pub registry: Arc<Registry>,
+    /// The rate limiters.
+    pub limiters: Arc<Limiters>,
+    /// The long-term store.
+    pub store: Option<Arc<dyn KeyValueStore>>,
 }
 
 impl Surroundings for Alone {
     fn limiters(&self) -> Arc<Limiters> {
         Arc::clone(&self.limiters)
+    }
+
+    fn store(&self) -> Option<Arc<dyn KeyValueStore>> {
+        self.store.clone()
+    }
+
+    fn action(&self, task: &Task, name: &str, arguments: Arc<Map>) -> Option<Running> {
+        let surroundings: Arc<dyn Surroundings> = Arc::new(self.clone());
+        self.registry.run(ActionCall { name: name.into(), arguments, task: task.clone(), surroundings })
     }
 }
 
@@ -107,6 +128,17 @@ impl ActionCall {
     /// An argument, or the default if it was not given.
     pub fn or<'a>(&'a self, name: &str, default: &'a Value) -> &'a Value {
         self.get(name).unwrap_or(default)
+    }
+
+    /// The state of the flow as a value; a live object of the host is exported.
+    pub fn state(&self) -> Result<Value, Stop> {
+        let scene = &self.task.scene;
+        match (scene.state.value(), &scene.host) {
+            (Value::Host(object), Some(host)) => {
+                host.export(object.id()).map_err(|error| failure("RuntimeError", error.message))
+            }
+            (value, _) => Ok(value),
+        }
     }
 
     /// The truth of an argument, or the default if it was not given.

@@ -8,7 +8,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use mlua::{AnyUserData, Lua, MetaMethod, Table, UserData, UserDataFields, UserDataMethods, Value as LuaValue};
+use mlua::{
+    AnyUserData, Lua, MetaMethod, Table, UserData, UserDataFields, UserDataMethods, Value as LuaValue,
+};
 
 use super::error::{ErrorKind, raise};
 use crate::host::{Host, HostRef, Lookup, Query};
@@ -368,7 +370,8 @@ impl Importer<'_> {
         };
         // The code may have removed the last element after it was read.
         if length > 0
-            && (!source.taken.contains(&Taken::At(length - 1)) || !table.raw_get::<LuaValue>(length)?.is_nil())
+            && (!source.taken.contains(&Taken::At(length - 1))
+                || !table.raw_get::<LuaValue>(length)?.is_nil())
         {
             return Ok(length);
         }

@@ -376,8 +376,7 @@ impl Runtime {
     /// that has made globals may have kept it: what it did keep stays valid.
     fn release(&self, roots: Roots) -> mlua::Result<()> {
         if self.seen.kept.load(Relaxed) {
-            let large = roots.largest > CHEAP_COPY
-                && self.lua.used_memory() / SEARCHED <= roots.largest;
+            let large = roots.largest > CHEAP_COPY && self.lua.used_memory() / SEARCHED <= roots.largest;
             drop(roots);
             return if large { self.lua.gc_collect() } else { Ok(()) };
         }
