@@ -158,8 +158,8 @@ typedef enum tea_item_kind {
   // The engine's own work on `node` asks the host. `flag` 0: run the action named `text` with the arguments
   // `json`; answer RESULT, FAILED, RESPOND, or CORE if the action is the engine's own. `flag` 1: run the code
   // `raised` in the language `text`, with the further names `json`; answer RESULT, FAILED or RESPOND. `flag` 2:
-  // let `milliseconds` pass; answer DONE. `reference` is the state that action and code work on, or 0 for the
-  // flow's own.
+  // let `milliseconds` pass; answer DONE. `result` is the state that the action or the code sees if that is not
+  // the run's own, as in the steps of a node, else 0.
   TEA_ITEM_REQUEST = 17,
   // Call the functions of several nodes, one after the other; tea_cursor_nodes tells which. The upper bits stand
   // for this list of nodes: the same number means the same nodes again. Deliver a `state` event after each (`stream`). When the structure, an

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from .stategraph import StateGraph
 
 __all__ = ["NodeFactory", "NodeStreamsConfig", "StreamSettings"]
+
+logger = logging.getLogger("the_edge_agent.yaml_nodes")
 
 
 class NodeFactory:
@@ -66,9 +69,8 @@ class NodeFactory:
 
             streams = import_module("the_edge_agent.streams")
         except ImportError:
-            raise NotImplementedError(
-                "settings.parallel.streams: channels between nodes are not part of this release; remove the setting"
-            ) from None
+            logger.warning("settings.parallel.streams has no effect: channels are not part of this release")
+            return None
         streams.validate_platform()
         if parallel_strategy != "process":
             raise ValueError(

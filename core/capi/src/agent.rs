@@ -25,7 +25,8 @@ use crate::text::{tea_buffer, tea_str};
 /// What was compiled so far. A host that makes up texts endlessly must not fill the memory.
 #[derive(Default)]
 pub(crate) struct Compiled {
-    templates: Mutex<HashMap<String, Arc<Template>>>,
+    /// By whether they give a text in any case.
+    templates: Mutex<HashMap<(bool, String), Arc<Template>>>,
     conditions: Mutex<HashMap<(bool, String), Arc<Condition>>>,
 }
 
@@ -156,8 +157,14 @@ pub unsafe extern "C" fn tea_template_render(
         let host = engine.table_host();
         let _releasing = Releasing(host.as_ref());
         let given = Given::read(scope, engine)?;
-        let template =
-            compiled(&engine.compiled.templates, source.to_owned(), |source| Jinja.compile(source))?;
+        let template = compiled(
+            &engine.compiled.templates,
+            (given.text, source.to_owned()),
+            |(text, source)| match text {
+                true => Jinja.compile_text(source),
+                false => Jinja.compile(source),
+            },
+        )?;
         let warn = |error: &TemplateError| warn(host.as_ref(), source, error);
         let scope = given.scope(host.as_ref()).warn(&warn);
         let value = if given.text {

@@ -195,6 +195,18 @@ def failure_of(details: Any) -> Exception | None:
     return exception_of(text(details.json), text(details.text))
 
 
+def cause_of(details: Any, cause: BaseException | None) -> BaseException | None:
+    """What made a run fail: the exception of a function, or what the engine's own work made of it."""
+    if not details.reference:
+        return failure_of(details)
+    if cause is not None and details.json.len and str(cause) != text(details.text):
+        failed = failure_of(details)
+        if failed is not None:
+            failed.__cause__ = cause
+            return failed
+    return cause
+
+
 def raised_of(details: Any) -> BaseException:
     """What TEA_ITEM_RAISE raises."""
     if details.reference:
@@ -364,10 +376,10 @@ def drive(
                 }
             elif kind == ERROR:
                 # A cause is told by its reference; the library knows its text only in UTF-8.
-                failed = cause if details.reference else failure_of(details)
+                failed = cause_of(details, cause)
                 if graph.raise_exceptions:
                     raise RuntimeError(text(details.raised)) from failed
-                message = str(failed) if failed is not None else text(details.text)
+                message = text(details.text) if failed is None or "_agent" in graph.__dict__ else str(failed)
                 node = names[details.node]
                 if start.scope is not None:
                     state["_scoped_error"] = {"node": node, "error": message}
