@@ -6,10 +6,7 @@ The language itself is libtea's; it reads Python's objects where they are, witho
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Any
 
 __all__ = ["DotDict", "TemplateProcessor"]
 
@@ -198,16 +195,6 @@ class Environment:
         """A template of the text; a text that is none fails when it is rendered."""
         return EnvironmentTemplate(source)
 
-    def compile_expression(self, source: str) -> Callable[..., Any]:
-        """A function that gives the value of an expression for names."""
-
-        def value(**names: Any) -> Any:
-            from ._native import agent
-
-            return agent.render(f"{{{{ {source} }}}}", agent.scope(names, strict=True, env=False))
-
-        return value
-
 
 class EnvironmentTemplate:
     """A text to be rendered."""
@@ -219,10 +206,5 @@ class EnvironmentTemplate:
         """The text for these names. Raises ValueError for a template error, and what an operation raises."""
         from ._native import agent
 
-        source = self._source
-        for name, value in list(names.items()):
-            # Functions are called here and now: the library does not call back into Python's.
-            if callable(value) and f"{name}()" in source:
-                names[name] = {"__call__": value}
-        rendered: str = agent.render(source, agent.scope(names, as_text=True, env=False))
+        rendered: str = agent.render(self._source, agent.scope(names, plain=True))
         return rendered

@@ -64,6 +64,7 @@ struct Given {
     strict: bool,
     text: bool,
     env: bool,
+    plain: bool,
 }
 
 impl Given {
@@ -80,7 +81,7 @@ impl Given {
                 _ => return Err(Failed::new(TEA_ERR_JSON, "a scope is a JSON map")),
             }
         };
-        let known = ["roots", "strict", "text", "env"];
+        let known = ["roots", "strict", "text", "env", "plain"];
         if let Some(key) = given.keys().find(|key| key.as_str().is_none_or(|key| !known.contains(&key))) {
             let key = tea_core::value::text(key.value());
             let message = format!("unknown key '{key}' of a scope; known are {}", known.join(", "));
@@ -92,7 +93,8 @@ impl Given {
             Some(_) => return Err(Failed::new(TEA_ERR_ARGUMENT, "the roots of a scope are a map")),
         };
         let env = !given.contains_key("env") || flag(&given, "env")?;
-        Ok(Given { roots, strict: flag(&given, "strict")?, text: flag(&given, "text")?, env })
+        let (strict, text) = (flag(&given, "strict")?, flag(&given, "text")?);
+        Ok(Given { roots, strict, text, env, plain: flag(&given, "plain")? })
     }
 
     fn scope<'a>(&'a self, host: Option<&'a Arc<TableHost>>) -> Scope<'a> {
@@ -103,6 +105,7 @@ impl Given {
         for (name, value) in self.roots.iter() {
             let Some(name) = name.as_str() else { continue };
             let root = match value {
+                plain if self.plain => Root::Plain(plain),
                 Value::Map(map) => Root::Map(map),
                 Value::Host(object) => Root::Host(object),
                 other => Root::Value(other),
@@ -135,7 +138,8 @@ impl Drop for Releasing<'_> {
 /// `roots` (map of the names that the template sees; a map or an object of the host among them answers null for a
 /// missing key), `env` (true: the name `env` is the environment of the process), `strict` (false: an ordinary
 /// failure in a single expression gives the text of the template), `text` (false; true: the text also of a single
-/// expression). Compiled templates are kept.
+/// expression), `plain` (false; true: roots are plain maps, whose missing keys are undefined). Compiled templates are
+/// kept.
 ///
 /// Errors: TEA_ERR_TEMPLATE, with the class of the exception that the reference raises.
 ///

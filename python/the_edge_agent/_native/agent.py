@@ -33,15 +33,16 @@ LLM_ACTIONS = frozenset(
 # Templates and conditions by themselves
 
 
-def scope(roots: Mapping[str, Any], *, strict: bool = False, as_text: bool = False, env: bool = True) -> bytes:
-    """The names that a template sees, as the library wants them. Containers stay here and are read lazily."""
+def scope(roots: Mapping[str, Any], *, strict: bool = False, plain: bool = False) -> bytes:
+    """The names that a template sees, as the library wants them. Containers stay here and are read lazily.
+
+    `plain`: the names are ordinary values, there is no `env`, and the result is a text.
+    """
     given: dict[str, Any] = {"roots": {name: by_reference(value) for name, value in roots.items()}}
     if strict:
         given["strict"] = True
-    if as_text:
-        given["text"] = True
-    if not env:
-        given["env"] = False
+    if plain:
+        given.update(text=True, plain=True, env=False)
     return dumps(given)
 
 
@@ -243,7 +244,7 @@ class Agent:
             function = self.engine.actions_registry.get(name)
             if function is None:
                 raise ValueError(f"Unknown action: {name}")
-            if isinstance(function, CoreAction) and function.name == name:
+            if isinstance(function, CoreAction) and name in function.names:
                 return int(lib.TEA_ANSWER_CORE)
             arguments = decode(text(details.json))
             result = self._act(name, function, arguments, state, config, node, graph)
@@ -299,10 +300,12 @@ class CoreAction:
     """An action of the engine in the registry of a `YAMLEngine`. Nodes run it without a detour through Python; it can
     also be called like any other action."""
 
-    __slots__ = ("engine", "name")
+    __slots__ = ("engine", "name", "names")
 
     def __init__(self, name: str, owner: Any) -> None:
         self.name = name
+        # The engine knows it by these names.
+        self.names = {name}
         self.engine = owner
 
     def __call__(self, state: Any = None, **arguments: Any) -> Any:

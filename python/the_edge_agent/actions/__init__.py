@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["build_actions_registry"]
 
-# Modules of actions in Python, in the order in which their names count.
+# Modules of actions in Python. They win over actions of the engine, for they need Python's objects.
 _MODULES = (
+    "the_edge_agent.actions.core_actions",
+    "the_edge_agent.actions.observability_actions",
+    "the_edge_agent.actions.secrets_actions",
     "the_edge_agent.memory.actions_memory",
     "the_edge_agent.memory.actions_ltm",
     "the_edge_agent.memory.actions_graph",
@@ -27,16 +30,24 @@ _MODULES = (
 
 def build_actions_registry(engine: Any) -> dict[str, Callable[..., Any]]:
     """The built-in actions of an engine by name, as a new dictionary."""
-    from .._native.agent import CoreAction, core_actions
-
     registry: dict[str, Callable[..., Any]] = {}
+    _add_core(registry, engine)
     for module in _MODULES:
         import_module(module).register_actions(registry, engine)
-    for name in core_actions():
-        registry[name] = CoreAction(name, engine)
-    # Two names of one action are one object.
-    for name in list(registry):
-        alias = "actions." + name.replace(".", "_")
-        if isinstance(registry.get(alias), CoreAction):
-            registry[alias] = registry[name]
     return registry
+
+
+def _add_core(registry: dict[str, Callable[..., Any]], engine: Any) -> None:
+    """The actions of the engine; names of one action share one marker."""
+    from .._native.agent import CoreAction, core_actions
+
+    names = core_actions()
+    # `actions.json_parse` and `json_parse` are other names of `json.parse`.
+    dotted = {name.replace(".", "_"): name for name in names if not name.startswith("actions.") and "." in name}
+    for name in names:
+        home = dotted.get(name.removeprefix("actions."), name)
+        marker = registry.get(home)
+        if not isinstance(marker, CoreAction):
+            marker = registry[home] = CoreAction(home, engine)
+        marker.names.add(name)
+        registry[name] = marker
