@@ -95,7 +95,11 @@ class EngineConfig:
             return
         if backend is None and kind == "duckdb":
             given = config or {}
-            catalog = given.get("catalog_config") or {"type": "sqlite", "path": path or ":memory:", "lazy": True}
+            catalog = given.get("catalog_config") or {
+                "type": "sqlite",
+                "path": path or ":memory:",
+                "lazy": True,
+            }
             try:
                 from .memory.duckdb_ltm import DuckDBLTMBackend
 
@@ -423,7 +427,13 @@ class EngineConfig:
                     backend.close()
                 except Exception as error:
                     logger.debug(f"Closing {name[1:]}: {error}")
-        for name in ("_secrets_backend", "_metadata_store", "_blob_storage", "_query_engine", "_vector_index"):
+        for name in (
+            "_secrets_backend",
+            "_metadata_store",
+            "_blob_storage",
+            "_query_engine",
+            "_vector_index",
+        ):
             setattr(engine, name, None)
 
 

@@ -47,7 +47,8 @@ class _Checkpoint(dict[str, Any]):
         return getattr(owner, name) or ""
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        known = key in self
+        return self[key] if known else default
 
 
 class _Root:
@@ -135,10 +136,10 @@ class YAMLEngine:
         strict_templates: bool | None = None,
     ) -> None:
         self._graphs: weakref.WeakSet[StateGraph] = weakref.WeakSet()
-        self.variables: dict[str, Any] = {}
-        self.secrets: dict[str, Any] = {}
-        self.data: dict[str, Any] = {}
-        self.llm_settings: dict[str, Any] = {}
+        self.variables = {}
+        self.secrets = {}
+        self.data = {}
+        self.llm_settings = {}
         self.shell_providers: dict[str, Any] = {}
         self.cli_overrides: dict[str, Any] = {}
         self._checkpoint_dir: str | None = None
@@ -305,7 +306,10 @@ class YAMLEngine:
             logger.info(f"Checkpoints of interrupts go to '{directory}'")
         self._checkpoint_dir = directory
         return graph.compile(
-            interrupt_before=before, interrupt_after=after, checkpoint_dir=directory, checkpointer=checkpointer
+            interrupt_before=before,
+            interrupt_after=after,
+            checkpoint_dir=directory,
+            checkpointer=checkpointer,
         )
 
     def _attach(self, graph: StateGraph, config: dict[str, Any]) -> None:
@@ -359,11 +363,10 @@ class YAMLEngine:
 
     def _remote_document(self, path: str) -> dict[str, Any]:
         try:
-            import fsspec
-            import yaml
+            from importlib import import_module
 
-            with fsspec.open(path, "rb") as file:
-                config: dict[str, Any] | None = yaml.safe_load(file.read())
+            with import_module("fsspec").open(path, "rb") as file:
+                config: dict[str, Any] | None = import_module("yaml").safe_load(file.read())
         except (FileNotFoundError, ImportError) as error:
             raise FileNotFoundError(f"Subgraph not found: {path} - {error}") from error
         except Exception as error:
@@ -384,7 +387,9 @@ class YAMLEngine:
 
     # Nodes, edges, imports: what programs extend
 
-    def _create_action_function(self, action_name: str, params: Any, output_key: Any = None) -> Callable[..., Any]:
+    def _create_action_function(
+        self, action_name: str, params: Any, output_key: Any = None
+    ) -> Callable[..., Any]:
         return self._node_factory._create_action_function(action_name, params, output_key)
 
     def _create_run_function(self, node: dict[str, Any]) -> Callable[..., Any] | None:

@@ -75,7 +75,9 @@ class ImportLoader:
 
     def _register(self, module: ModuleType, kind: str, source: str, namespace: str) -> None:
         if not hasattr(module, "register_actions"):
-            raise ValueError(f"{kind} {source} missing required 'register_actions(registry, engine)' function")
+            raise ValueError(
+                f"{kind} {source} missing required 'register_actions(registry, engine)' function"
+            )
         if not callable(module.register_actions):
             raise ValueError(f"{kind} {source} has 'register_actions' but it is not callable")
         actions: dict[str, Any] = {}

@@ -32,6 +32,8 @@ class NodeFactory:
         from ._native.graph import NativeNode
 
         engine = self._engine
+        # Where a run goes next is no part of a node's work.
+        node = {key: value for key, value in node.items() if key not in ("goto", "interrupt")}
         agent = engine._agent({"settings": engine._config.get("settings") or {}, "nodes": [node]}, {})
         agent.replace(
             variables=engine.variables or {},
@@ -83,7 +85,9 @@ class NodeFactory:
 class NodeStreamsConfig:
     """The channels of a node by name."""
 
-    def __init__(self, stdin: str | None = None, stdout: str | None = None, stderr: str | None = None) -> None:
+    def __init__(
+        self, stdin: str | None = None, stdout: str | None = None, stderr: str | None = None
+    ) -> None:
         self.stdin = stdin
         self.stdout = stdout
         self.stderr = stderr
@@ -121,9 +125,7 @@ class StreamSettings:
         return isinstance(other, StreamSettings) and vars(self) == vars(other)
 
     def __repr__(self) -> str:
-        return (
-            f"StreamSettings(enabled={self.enabled!r}, buffer_size={self.buffer_size!r}, timeout={self.timeout!r})"
-        )
+        return f"StreamSettings(enabled={self.enabled!r}, buffer_size={self.buffer_size!r}, timeout={self.timeout!r})"
 
 
 def traced(engine: Any, graph: StateGraph, nodes: list[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import driver
-from .host import keep
+from .host import flows, keep, kept
 from .library import NULL, call, encode, engine, error_of, ffi, lib, parked, take, text
 from .values import by_reference, decode, dumps, entries, object_of, throughout
 
@@ -178,14 +178,15 @@ class Agent:
         try:
             return bool(call(lib.tea_agent_choose, self.pointer, marker.number, key))
         finally:
-            driver.kept.pop(key, None)
+            kept.pop(key, None)
             if parked:
                 driver.raise_parked()
 
     def run(self, marker: NativeNode, state: Any, config: Any, node: Any, graph: Any) -> Any:
         """Does the work of one node over a state, and returns its update. Raises what the work raises."""
         flow = driver.Flow(graph, NULL, state)
-        flow.updates = updates = []
+        updates: list[dict[Any, Any]] = []
+        flow.updates = updates
         out, details, error = ffi.new("tea_cursor **"), ffi.new("tea_item *"), ffi.new("tea_error **")
         cause: BaseException | None = None
         cursor = NULL
@@ -219,11 +220,11 @@ class Agent:
                 elif kind in (driver.DONE, driver.FINAL):
                     break
         finally:
-            del driver.flows[flow.key]
+            del flows[flow.key]
             lib.tea_cursor_free(cursor)
         result: dict[Any, Any] = {}
         for update in updates:
-            result.update(decode(update))
+            result.update(update)
         return result
 
     # What the work of nodes asks for
@@ -264,7 +265,14 @@ class Agent:
         return code.run(text(details.raised), names)
 
     def _act(
-        self, name: str, function: Any, arguments: dict[str, Any], state: Any, config: Any, node: Any, graph: Any
+        self,
+        name: str,
+        function: Any,
+        arguments: dict[str, Any],
+        state: Any,
+        config: Any,
+        node: Any,
+        graph: Any,
     ) -> Any:
         given = {"config": config, "node": node, "graph": graph}
         if "parallel_results" in state:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
         def __getitem__(self, key: int, /) -> Any: ...
 
+
 TAG = "$tea"
 
 

@@ -75,8 +75,8 @@ class Flow:
         self.graph = graph
         self.twin = twin
         self.state = state
-        # A list takes the updates instead of the state, as JSON.
-        self.updates: list[str] | None = None
+        # A list takes the updates instead of the state.
+        self.updates: list[dict[Any, Any]] | None = None
         self.key = new_id()
         flows[self.key] = self
 

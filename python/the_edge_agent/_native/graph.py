@@ -38,7 +38,9 @@ class NativeNode(Native):
 
     __slots__ = ()
 
-    def __call__(self, state: Any, config: Any = None, node: Any = None, graph: Any = None, **_more: Any) -> Any:
+    def __call__(
+        self, state: Any, config: Any = None, node: Any = None, graph: Any = None, **_more: Any
+    ) -> Any:
         """Does the work over the state; returns its update. What the work changes in place is changed."""
         return self.agent.run(self, state, config or {}, self.name if node is None else node, graph)
 

@@ -76,9 +76,15 @@ def by_reference(value: Any) -> Any:
         from . import codec
 
         return codec.tagged(value)
-    if isinstance(value, str) and kind.__str__ is str.__str__:
+    if isinstance(value, str) and _prints_as_itself(kind):
         return str.__str__(value)
     return {"$tea": ["host", keep(value)]}
+
+
+def _prints_as_itself(kind: Any) -> bool:
+    """Whether a subclass of `str` is a text like any other; an enumeration prints its name."""
+    plain: bool = kind.__str__ is str.__str__
+    return plain
 
 
 def entries(value: dict[Any, Any]) -> Any:
@@ -354,7 +360,8 @@ def tea_py_apply(_data: Any, key: int, delta: Any) -> int:
     if target is MISSING:
         flow = flows[key]
         if flow.updates is not None:
-            flow.updates.append(text(delta))
+            # Decoded at once: what it refers to may be given back at the next step.
+            flow.updates.append(decode(text(delta)))
             return 0
         target = flow.state
     target.update(decode(text(delta)))

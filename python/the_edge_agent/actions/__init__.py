@@ -43,7 +43,9 @@ def _add_core(registry: dict[str, Callable[..., Any]], engine: Any) -> None:
 
     names = core_actions()
     # `actions.json_parse` and `json_parse` are other names of `json.parse`.
-    dotted = {name.replace(".", "_"): name for name in names if not name.startswith("actions.") and "." in name}
+    dotted = {
+        name.replace(".", "_"): name for name in names if not name.startswith("actions.") and "." in name
+    }
     for name in names:
         home = dotted.get(name.removeprefix("actions."), name)
         marker = registry.get(home)

@@ -41,7 +41,11 @@ def checkpoint_save(
         graph.save_checkpoint(name, state, node or "unknown", config or {})
         if not os.path.exists(name) or os.stat(name).st_mtime_ns == before:
             # A graph that does not raise only logs what went wrong (`checkpoint/CQ-5`).
-            return {"checkpoint_path": name, "saved": False, "error": f"Failed to save checkpoint to '{name}'"}
+            return {
+                "checkpoint_path": name,
+                "saved": False,
+                "error": f"Failed to save checkpoint to '{name}'",
+            }
     except Exception as error:
         return {"checkpoint_path": path, "saved": False, "error": str(error)}
     if engine is not None:

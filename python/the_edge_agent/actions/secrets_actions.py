@@ -14,7 +14,9 @@ __all__ = ["register_actions", "secrets_get", "secrets_has"]
 logger = logging.getLogger("the_edge_agent.actions.secrets_actions")
 
 
-def secrets_get(state: Any, key: str, default: Any = None, *, engine: Any = None, **_ignored: Any) -> dict[str, Any]:
+def secrets_get(
+    state: Any, key: str, default: Any = None, *, engine: Any = None, **_ignored: Any
+) -> dict[str, Any]:
     """The value of a secret, or `default`."""
     backend = getattr(engine, "_secrets_backend", None)
     secrets = getattr(engine, "secrets", None) or {}
