@@ -18,7 +18,7 @@ LINTED := $(wildcard python tests examples benchmarks ci build_ffi.py setup.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python lint format header wheel audit c-smoke conformance bench goals clean
+.PHONY: help demo test test-rust test-python lint format header wheel audit test-c conformance bench goals clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ help: ## this list
 demo: $(INSTALLED) ## triage 243 support tickets: routing, loops, a human decision between processes
 	$(BIN)/python examples/triage/triage.py --work build/demo
 
-test: test-rust test-python c-smoke ## all tests: Rust, Python (on the installed wheel), C
+test: test-rust test-python test-c ## all tests: Rust, Python (on the installed wheel), C
 
 test-rust: check-cargo
 	$(CARGO) test --workspace --manifest-path $(MANIFEST)
@@ -54,8 +54,8 @@ wheel: $(WHEEL) ## builds the wheel into build/wheels
 audit: $(WHEEL) ## checks tag, run path, symbols and contents of the wheel
 	$(BIN)/python ci/verify_wheel.py $(WHEELS)/*.whl
 
-c-smoke: $(INSTALLED) ## builds and runs the C programs, also under valgrind if it is there
-	ci/c_smoke.sh $(BIN)/python
+test-c: check-cargo ## builds and runs the C programs: plain, static, under valgrind and sanitizers
+	ci/c_hosts.sh
 
 conformance: $(INSTALLED) ## runs the shared conformance cases of the finished areas
 	ci/conformance.sh $(BIN)/python

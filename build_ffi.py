@@ -49,7 +49,8 @@ if sys.platform == "darwin":
 elif sys.platform == "win32":
     link_args = []
 else:
-    link_args = ["-Wl,-rpath,$ORIGIN"]
+    # Debug information would carry paths of the machine that built it.
+    link_args = ["-Wl,-rpath,$ORIGIN", "-Wl,--strip-debug"]
 ffi.set_source(
     "the_edge_agent._native._tea",
     '#include "tea.h"',

@@ -3,7 +3,7 @@
 #
 #   ci/c_hosts.sh [FOLDER]     FOLDER has libtea.so, and perhaps libtea.a; default: core/target/debug, built first
 #
-# Builds and runs examples/c and tests/c, dynamically and (with a libtea.a) statically linked, under valgrind if it is
+# Builds and runs examples/c, tests/c and the program of docs/embedding-c.md, dynamically and (with a libtea.a) statically linked, under valgrind if it is
 # installed, and under AddressSanitizer and UBSan; builds the conformance adapter, build/c/tea-adapter. Two programs
 # with a mistake in them prove that valgrind and the sanitizers would see one. Needs: cc, c++, nm.
 set -euo pipefail
@@ -23,7 +23,7 @@ tests=() passed=0 failed=0
 
 # A program's source files.
 sources() {
-    if [[ $1 == bakery ]]; then echo examples/c/bakery.c; else echo "tests/c/$1.c ${shared[*]}"; fi
+    if [[ $1 == bakery ]]; then echo examples/c/bakery.c; elif [[ $1 == page ]]; then echo "$out/page.c"; else echo "tests/c/$1.c ${shared[*]}"; fi
 }
 
 # Runs a program (label, command); counts what it says of itself, or one for a program that only has an exit code.
@@ -70,7 +70,9 @@ nm -D --defined-only "$folder/libtea.so" | awk '{print $NF}' | LC_ALL=C sort >"$
 LC_ALL=C sort include/tea.symbols >"$out/declared"
 check symbols diff "$out/declared" "$out/exported"
 
-programs=(bakery)
+# The first C block of the page is a whole program.
+awk '/^```c$/ {on = 1; next} /^```$/ {if (on) exit} on' docs/embedding-c.md >"$out/page.c"
+programs=(bakery page)
 for file in tests/c/*.c; do
     grep -q '^int main' "$file" && programs+=("$(basename "$file" .c)")
 done

@@ -4,7 +4,7 @@
 #   ci/conformance.sh [PYTHON]     PYTHON has the wheel installed
 #
 # The cases are in $TEA_SHARED/conformance, by default ../shared/conformance beside this checkout.
-# The C adapter is $TEA_C_ADAPTER, by default the one that ci/c_smoke.sh built.
+# The C adapter is $TEA_C_ADAPTER, by default the one that ci/c_hosts.sh built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$(realpath -s "${1:-.venv/bin/python}")
@@ -39,6 +39,6 @@ fi
 if [ -n "$adapter" ]; then
     run c "${c_areas[*]}" "$adapter"
 else
-    echo "conformance: no C adapter in build/c; run ci/c_smoke.sh first" >&2
+    echo "conformance: no C adapter in build/c; run ci/c_hosts.sh first" >&2
     exit 1
 fi

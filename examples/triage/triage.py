@@ -21,8 +21,9 @@ from typing import Any
 
 from rules import CATEGORIES, guess, priority
 from screen import Progress, money, table
-from the_edge_agent import END, START, StateGraph
 from tickets import InputError, read_decisions, read_tickets
+
+from the_edge_agent import END, START, StateGraph
 
 HERE = Path(__file__).resolve().parent
 WAITING = 3

@@ -272,6 +272,15 @@ _ALLOWED_CLASSES = {
 }
 
 
+def _enum_member(owner: Any, name: Any) -> Any:
+    from enum import EnumMeta
+
+    # The owner is a class that the list allows; anything but its members stays out of reach.
+    if isinstance(owner, EnumMeta) and name in owner.__members__:
+        return owner.__members__[name]
+    raise pickle.UnpicklingError(f"getattr is not allowed by {PICKLE_POLICY_VARIABLE}=restricted")
+
+
 _load_build: Callable[[Any], None] = pickle._Unpickler.dispatch[pickle.BUILD[0]]
 
 
@@ -289,6 +298,8 @@ class _RestrictedUnpickler(pickle._Unpickler):
         home = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
         if name == "object" and home == "builtins":
             return object  # base argument of `copyreg._reconstructor`
+        if name == "getattr" and home == "builtins":
+            return _enum_member  # how early releases of Python 3.11 pickle members of enumerations
         if name in _ALLOWED_CLASSES.get(home, frozenset()):
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"{module}.{name} is not allowed by {PICKLE_POLICY_VARIABLE}=restricted")

@@ -301,21 +301,23 @@ static void several_calls_in_one_step(void) {
   first = got >> 8;
   EXPECT(tea_cursor_nodes(NULL, nodes, 8, &err), TEA_ERR_NULL, "cursor");
   EXPECT(tea_cursor_nodes(cursor, NULL, 8, &err), TEA_ERR_NULL, "nodes");
-  EXPECT(tea_cursor_nodes(cursor, nodes, 1, &err), 4, NULL);
+  EXPECT(tea_cursor_nodes(cursor, nodes, 1, &err), 5, NULL);
   CHECK(nodes[0] == A && nodes[1] == 0);
-  EXPECT(tea_cursor_nodes(cursor, nodes, 8, &err), 4, NULL);
-  CHECK(nodes[0] == A && nodes[1] == B && nodes[2] == C && nodes[3] == -1 - 9);
+  EXPECT(tea_cursor_nodes(cursor, nodes, 8, &err), 5, NULL);
+  CHECK(nodes[0] == A && nodes[1] == B && nodes[2] == C && nodes[3] == -1 - 9 && nodes[4] == 1);
   EXPECT(tea_cursor_step(cursor, DONE, NULL, &err), TEA_ERR_ANSWER, "how many functions were called");
   EXPECT(tea_cursor_step(cursor, answer(TEA_ANSWER_RAN, 0, 4), NULL, &err), TEA_ERR_ANSWER, "RAN");
   EXPECT(tea_cursor_step(cursor, answer(TEA_ANSWER_RAN, 0, 0), NULL, &err), TEA_ERR_ANSWER, "RAN");
   EXPECT(tea_cursor_step(cursor, answer(TEA_ANSWER_RAN, 0, -1), NULL, &err), TEA_ERR_ANSWER, NULL);
   /* All went well, and the condition leads back: the same nodes have the same number. */
   TAKE(cursor, answer(TEA_ANSWER_RAN_TO, 0, A + 1), TEA_ITEM_CALLS, first);
+  /* The same when it was all done three times. */
+  TAKE(cursor, answer(TEA_ANSWER_RAN_TO, 0, (A + 1) | 2 << 25), TEA_ITEM_CALLS, first);
   /* Something changed after the first one: on from there. */
   got = tea_cursor_step(cursor, answer(TEA_ANSWER_RAN, 0, 1), NULL, NULL);
   CHECK((got & 0xff) == TEA_ITEM_CALLS && got >> 8 != first);
-  EXPECT(tea_cursor_nodes(cursor, nodes, 8, &err), 3, NULL);
-  CHECK(nodes[0] == B && nodes[1] == C);
+  EXPECT(tea_cursor_nodes(cursor, nodes, 8, &err), 4, NULL);
+  CHECK(nodes[0] == B && nodes[1] == C && nodes[2] == -1 - 9);
   OK(tea_cursor_fail(cursor, 6, str("ValueError"), str("no"), 0, &err));
   tea_item item = TAKE(cursor, answer(TEA_ANSWER_FAILED, 0, 1), TEA_ITEM_ERROR, 0);
   CHECK(item.node == C && item.reference == 6 && same(item.text, "no"));

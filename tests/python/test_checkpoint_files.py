@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from the_edge_agent import checkpoint_files
 from the_edge_agent.checkpoint_files import (
     atomic_write,
     encode_node_name,
@@ -407,6 +409,15 @@ class TestReading:
         with pytest.raises(ValueError, match="setting attributes of"):
             read_checkpoint(path)
         assert not any(hasattr(t, "evil") for t in (ParallelFlowResult, Path, copyreg._reconstructor))
+
+    def test_restricted_takes_members_of_enumerations_only(self) -> None:
+        """CQ-7: early releases of Python 3.11 pickle a member of an enumeration by `getattr`."""
+        head = b"\x80\x04cbuiltins\ngetattr\ncuuid\n"
+        load = checkpoint_files._restricted_loads
+        assert load(head + b"SafeUUID\n\x8c\x07unknown\x86R.") is uuid.SafeUUID.unknown
+        for owner, name in ((b"SafeUUID", b"mro"), (b"UUID", b"hex")):
+            with pytest.raises(pickle.UnpicklingError, match="getattr is not allowed"):
+                load(head + owner + b"\n\x8c\x03" + name + b"\x86R.")
 
     @pytest.mark.parametrize("policy", ["deny", "restrcited"])
     def test_refused_policies(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str) -> None:

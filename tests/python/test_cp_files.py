@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from support import LOGGER, chain, events, fan, single, unprivileged
+
 from the_edge_agent import END, START, MemoryCheckpointer, ParallelFlowResult, StateGraph
 
 KEYS = ["state", "node", "config", "timestamp", "version"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support import LOGGER, chain, events, fan, places, single, types
+
 from the_edge_agent import END, MemoryCheckpointer, ParallelFlowResult, StateGraph
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support import chain, events, fan, trail
+
 from the_edge_agent import MemoryCheckpointer, ParallelFlowResult, StateGraph
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support import chain, events, unprivileged
+
 from the_edge_agent import StateGraph
 
 RECORD = {"state": {"x": 1}, "node": "b", "config": {}, "timestamp": 1.5, "version": "1.0"}

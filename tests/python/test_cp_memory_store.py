@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support import chain, events, single, types
+
 from the_edge_agent import MemoryCheckpointer, StateGraph
 from the_edge_agent.checkpointers import MemoryCheckpointer as SameClass
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support import chain, events, places, script_ok, single, trail, types
+
 from the_edge_agent import END, START, MemoryCheckpointer, StateGraph
 
 

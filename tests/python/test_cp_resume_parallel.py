@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support import events, fan, places, trail, types
+
 from the_edge_agent import MemoryCheckpointer, ParallelConfig, StateGraph
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support import chain, drain, events
+
 from the_edge_agent import MemoryCheckpointer, StateGraph
 
 FORMATS = pytest.mark.parametrize("form", ["pickle", "json"])

@@ -7,6 +7,7 @@ import pickle
 from typing import Any, ClassVar
 
 import pytest
+
 from the_edge_agent.validation import (
     InputSchema,
     InputSchemaField,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import the_edge_agent as tea
 from the_edge_agent import exporters, observability, tracing
 from the_edge_agent.observability import (

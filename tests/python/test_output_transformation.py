@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+
 from the_edge_agent import transformation
 from the_edge_agent.transformation import OutputSchema, OutputSchemaField, transform_output
 

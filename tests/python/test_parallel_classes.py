@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 import pytest
+
 import the_edge_agent as tea
 from the_edge_agent import parallel, parallel_executors
 from the_edge_agent.parallel import (

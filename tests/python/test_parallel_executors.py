@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
+
 from the_edge_agent import parallel_executors
 from the_edge_agent.parallel import CircuitBreakerConfig, ParallelConfig, RetryPolicy
 from the_edge_agent.parallel_executors import (

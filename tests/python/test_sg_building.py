@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 from support import events, final, single, trail
+
 from the_edge_agent import (
     END,
     START,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support import KINDS, chain, events, final, places, script_ok, trail, types
+
 from the_edge_agent import (
     END,
     START,

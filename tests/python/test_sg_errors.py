@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support import KINDS, chain, drain, events, fan, single, trail, types
+
 from the_edge_agent import END, StateGraph
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support import chain, events, fan, places, single, trail, types
+
 from the_edge_agent import MemoryCheckpointer
 from the_edge_agent.actions.http_response_actions import HTTPResponse
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support import LOGGER, chain, events, fan, final, places, trail, types
+
 from the_edge_agent import END, ParallelConfig, ParallelFlowResult, StateGraph
 from the_edge_agent.serialization import dumps
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support import LOGGER, chain, events, single, trail, types
+
 from the_edge_agent import END, MemoryCheckpointer, StateGraph
 from the_edge_agent.validation import InputSchema
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support import LOGGER, chain, events, fan, single, trail, types
+
 from the_edge_agent import END, MemoryCheckpointer
 from the_edge_agent.actions.http_response_actions import HTTPResponse
 

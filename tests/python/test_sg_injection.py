@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support import events, final, single
+
 from the_edge_agent import StateGraph
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support import LOGGER, chain, events, fan, script, single, trail
+
 from the_edge_agent import END, MemoryCheckpointer, StateGraph
 
 D, I, W, E = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR  # noqa: E741

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support import LOGGER
+
 from the_edge_agent import END, START, MemoryCheckpointer, StateGraph
 
 SEEDS = range(150)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support import chain, fan
+
 from the_edge_agent import END, StateGraph
 
 pytestmark = pytest.mark.skipif(

@@ -8,6 +8,7 @@ from typing import Any
 import networkx
 import pytest
 from support import chain, drain, events, final, single, trail, types
+
 from the_edge_agent import END, START, StateGraph
 
 NOT_FOUND = "Node 'gone' not found in the graph"

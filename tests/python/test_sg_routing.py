@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support import drain, events, final, single, types
+
 from the_edge_agent import END, StateGraph
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support import KINDS, LOGGER, chain, events, fan, final, places, single, trail, types
+
 from the_edge_agent import END, START, MemoryCheckpointer, ParallelConfig, StateGraph
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support import LOGGER, chain, fan, trail
+
 from the_edge_agent import END, START, MemoryCheckpointer, StateGraph
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support import events, fan
+
 from the_edge_agent import ParallelFlowResult
 from the_edge_agent.serialization import TeaJSONEncoder, dumps, loads
 

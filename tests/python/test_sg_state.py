@@ -12,6 +12,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 from support import KINDS, chain, events, fan, final, single
+
 from the_edge_agent import MemoryCheckpointer, ParallelFlowResult, StateGraph
 
 

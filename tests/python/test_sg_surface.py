@@ -7,8 +7,9 @@ import json
 import logging
 
 import pytest
-import the_edge_agent as tea
 from support import script_ok
+
+import the_edge_agent as tea
 
 PACKAGE_NAMES = [
     "StateGraph",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from the_edge_agent import exporters, tracing
 from the_edge_agent.tracing import CallbackExporter, ConsoleExporter, FileExporter, Redactor, TraceContext
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from the_edge_agent.graph_renderer import (
     GraphLayout,
     GraphProgressTracker,

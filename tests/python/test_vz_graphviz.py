@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support import chain, fan
+
 from the_edge_agent import END, START, StateGraph, visualization
 
 try:

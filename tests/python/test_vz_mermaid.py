@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support import chain, fan
+
 from the_edge_agent import END, START, StateGraph
 
 HEAD = ["graph TD", "__start__((Start))", "__end__((End))"]

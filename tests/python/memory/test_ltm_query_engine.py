@@ -27,7 +27,7 @@ def engine() -> Iterator[DuckDBQueryEngine]:
 
 def test_breaker_opens_and_recovers() -> None:
     """ME-87"""
-    breaker = CircuitBreaker(CircuitBreakerConfig(failure_threshold=2, recovery_timeout_sec=0.05))
+    breaker = CircuitBreaker(CircuitBreakerConfig(failure_threshold=2, recovery_timeout_sec=0.5))
     assert breaker.can_execute() and breaker.state is CircuitState.CLOSED
     breaker.record_failure()
     breaker.record_success()
@@ -36,11 +36,11 @@ def test_breaker_opens_and_recovers() -> None:
     )
     breaker.record_failure()
     assert breaker.state is CircuitState.OPEN and not breaker.can_execute()
-    time.sleep(0.06)
+    time.sleep(0.55)
     assert breaker.can_execute() and breaker.state is CircuitState.HALF_OPEN
     breaker.record_failure()
     assert breaker.state is CircuitState.OPEN
-    time.sleep(0.06)
+    time.sleep(0.55)
     assert breaker.can_execute()
     breaker.record_success()
     assert breaker.state is CircuitState.CLOSED and breaker.failures == []
@@ -55,9 +55,9 @@ def test_breaker_opens_and_recovers() -> None:
 
 def test_breaker_forgets_old_failures() -> None:
     """ME-87"""
-    breaker = CircuitBreaker(CircuitBreakerConfig(failure_threshold=2, window_size_sec=0.05))
+    breaker = CircuitBreaker(CircuitBreakerConfig(failure_threshold=2, window_size_sec=0.5))
     breaker.record_failure()
-    time.sleep(0.06)
+    time.sleep(0.55)
     breaker.record_failure()
     assert breaker.state is CircuitState.CLOSED and len(breaker.failures) == 1
     breaker.record_failure()

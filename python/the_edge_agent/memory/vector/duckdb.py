@@ -178,13 +178,14 @@ class DuckDBVSSIndex(VectorIndex):
                 parameters.append(texts)
         parameters.append(top_k)
         columns = "".join(f", {_quoted('m_' + c)}" for c in self._columns)
+        # A zero vector has no direction: its similarity is 0 here, whatever this DuckDB version makes of it.
+        wanted = f"CAST(? AS FLOAT[{self._dimensions}])"
         found: list[Any] = conn.execute(
-            # The similarity to a zero vector is not a number, which sorts above all others.
-            f"SELECT id, content, score{columns} FROM (SELECT *, coalesce(nullif(array_cosine_similarity("
-            f"embedding, CAST(? AS FLOAT[{self._dimensions}])), CAST('nan' AS FLOAT)), 0.0) AS score"
-            f" FROM {TABLE})"
+            f"SELECT id, content, score{columns} FROM (SELECT *, CASE"
+            f" WHEN array_inner_product(embedding, embedding) = 0 OR array_inner_product({wanted}, {wanted}) = 0"
+            f" THEN 0.0 ELSE array_cosine_similarity(embedding, {wanted}) END AS score FROM {TABLE})"
             f" WHERE {' AND '.join(conditions)} ORDER BY score DESC, id LIMIT ?",
-            parameters,
+            [vector, vector, *parameters],
         ).fetchall()
         return found
 
