@@ -29,7 +29,9 @@ fn run() -> Result<String, String> {
     let mut arguments = std::env::args().skip(1).peekable();
     let (mut condition, mut repeat, mut keys) = (false, 0_u32, 0_usize);
     let mut options = Options::default();
-    while let Some(option) = arguments.next_if(|argument| argument.starts_with("--")) {
+    while let Some(option) =
+        arguments.next_if(|text| text.starts_with("--") && !text.contains(char::is_whitespace))
+    {
         let mut number =
             || arguments.next().and_then(|text| text.parse::<f64>().ok()).ok_or("a number is missing");
         match option.as_str() {

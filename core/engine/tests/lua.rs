@@ -317,7 +317,18 @@ fn tables_on_demand_act_as_tables() {
 /// The state of a node is not kept from being written to, and what the code kept stays valid.
 #[test]
 fn a_state_that_was_kept() {
-    for size in [1, 1000] {
+    let keep = [
+        "saved = state",
+        "rawset(_G, 'saved', state)",
+        "setmetatable(_G, nil) saved = state",
+        "setmetatable(_G, {__newindex = rawset}) saved = state",
+        "setmetatable({}, _G) saved = state",
+        "math.saved = state saved = math.saved",
+        "function f() return state end saved = setmetatable({}, {__index = function(_, k) return f()[k] end})",
+        "local co = coroutine.wrap(function() while true do coroutine.yield(state.x) end end)
+         saved = setmetatable({}, {__index = function() return co() end})",
+    ];
+    for (size, code) in [1, 1000].into_iter().flat_map(|size| keep.map(|code| (size, code))) {
         let mut entries = Map::new();
         entries.insert("x".into(), Value::Int(1));
         for index in 0..size {
@@ -325,10 +336,10 @@ fn a_state_that_was_kept() {
         }
         let state = State::core(Arc::new(entries));
         let mut runtime = runtime();
-        runtime.run_node(&Chunk::node("saved = state; return {}"), Scope::of(&state)).unwrap();
-        state.merge(map! { "x" => 2 }).unwrap();
+        runtime.run_node(&Chunk::node(code), Scope::of(&state)).expect(code);
+        state.merge(map! { "x" => 2 }).expect("a merge");
         let later = Chunk::node("return {saved = saved.x, now = state.x}");
-        let update = runtime.run_node(&later, Scope::of(&state)).unwrap();
+        let update = runtime.run_node(&later, Scope::of(&state)).expect(code);
         assert_same(&update, r#"{"now": 2, "saved": 1}"#);
     }
 }
@@ -642,6 +653,7 @@ fn no_way_out() {
         // Binary chunks.
         "return load('\\27Lua')",
         "return load('\\27Lua', 'x', 'b')",
+        "return loadstring('\\27Lua')",
         "return load(function() return '\\27Lua' end, 'x', 'bt')",
         "return load('return os', 'x', 't')()",
         "return load('return io', 'x', 't', _G)()",
@@ -753,6 +765,13 @@ const ENDLESS: &[&str] = &[
     "local t = setmetatable({}, {__index = function(t, k) return t[k + 1] end}) while true do pcall(function() return t[1] end) end",
     "for _ in function() return 1 end do end",
     "goto again ::again:: goto again",
+    // Patterns that take for ever.
+    "string.find(('a'):rep(40), ('a?'):rep(40) .. ('a'):rep(40))",
+    "string.match(('a'):rep(10000), '.-.-.-.-.-b')",
+    "for _ in string.gmatch(('a'):rep(10000), '.-.-.-.-.-b') do end",
+    "string.gsub(('a'):rep(10000), '.-.-.-.-.-b', '')",
+    "while true do pcall(string.find, ('a'):rep(3000), '.-.-.-.-.-b') end",
+    "string.find(('a'):rep(1 << 22), ('a'):rep(1 << 21) .. 'b', 1, true)",
     // Loops inside of C functions.
     "table.insert(setmetatable({}, {__len = function() return 1 << 60 end}), 1, 0)",
     "table.remove(setmetatable({}, {__len = function() return 1 << 60 end}), 1)",
@@ -913,6 +932,21 @@ fn texts_of_errors() {
         ("error(setmetatable({}, {__tostring = function() return 'mine' end}))", "mine", None),
         ("pcall(error, 'x') error('y')", "[string \"<python>\"]:1: y", Some(1)),
         ("local ok, e = pcall(error, {code = 7}) error(e.code, 0)", "7", None),
+        (
+            "\ntable.insert(nil, 1)",
+            "[string \"<python>\"]:2: bad argument #1 to 'insert' (table expected, got nil)",
+            Some(2),
+        ),
+        (
+            "\nrawset(1, 2, 3)",
+            "[string \"<python>\"]:2: bad argument #1 to 'rawset' (table expected, got number)",
+            Some(2),
+        ),
+        (
+            "local x = 1\nlocal s = ('x'):rep(1, 2, {}) .. string.rep()",
+            "[string \"<python>\"]:2: bad argument #1 to 'rep' (string expected, got no value)",
+            Some(2),
+        ),
         ("return 1 + {}", "[string \"<python>\"]:1: attempt to perform arithmetic on a table value", Some(1)),
     ] {
         let error = node(code, map! { "a" => map! { "z" => 1 } }).unwrap_err();
@@ -1054,6 +1088,55 @@ fn table_functions_with_metamethods() {
     ] {
         let found = update(&format!("{proxy}{code}"), map! {});
         assert_same(&found, &format!("{{\"result\": {expected}}}"));
+    }
+}
+
+/// Long texts take the engine's own patterns: they give what Lua's give.
+#[test]
+fn metered_patterns() {
+    let lua = mlua::Lua::new();
+    let prelude = "local s = ('lorem ipsum '):rep(400) .. 'key=val; k2 = \"v 2\"; [x](y(z)) end' local r = {}
+        local function add(...) for i = 1, select('#', ...) do r[#r + 1] = tostring((select(i, ...))) end end ";
+    for code in [
+        "add(s:find('k2')) add(s:find('nothing')) add(s:find('=', 1, true)) add(s:find('(%w+)=(%w+)'))",
+        "add(s:find('%s*$')) add(s:find('end$')) add(s:find('')) add(s:find('', #s + 1)) add(s:find('', #s + 2))",
+        "add(s:find('key', -40)) add(s:find('lorem', 100)) add(s:find('^lorem.*end')) add(s:find('^ipsum.*'))",
+        "add(s:match('^%s*(.-)%s*$') == s) add(s:match('()=()')) add(s:match('%b()')) add(s:match('k%d+ = \"(.-)\"'))",
+        "add(s:match('%f[%w]%a+', 4800)) add(s:match('zzz.*')) add(s:match('.-(%d)', 4000))",
+        "local n = 0 for w in s:gmatch('%a+') do n = n + 1 end add(n)",
+        "for k, v in s:gmatch('(%w+)%s*=%s*(%w+)') do add(k, v) end",
+        "local n = 0 for a in s:gmatch('o*') do n = n + #a + 1 end add(n)",
+        "local n = 0 for p in s:gmatch('()ip.-m') do n = n + p end add(n) for w in s:gmatch('%a+', -7) do add(w) end",
+        "add(s:gsub('%a+', 'x')) add(s:gsub('o*', '-')) add(s:gsub('(%a)(%a+)', '%2%1 %0 %%', 3))",
+        "add(s:gsub('%w+', {lorem = 'L', key = 5, ipsum = false})) add(s:gsub('%s+', function() return nil end))",
+        "add(s:gsub('(%w+)=(%w+)', function(a, b) return b .. a end)) add(s:gsub('^lorem.-m', 'X'))",
+        "add(s:gsub('%s*$', '!')) add(s:gsub('()', '.', 2)) add(s:gsub('.*', 7)) add(s:gsub('i.-m', '%0%1', 1))",
+        "add(select(2, s:gsub('.-', ''))) add(s:gsub('%a*', 'x', 0))",
+        "add(pcall(string.find, s, '(a*')) add(pcall(string.find, s, '%')) add(pcall(string.match, s, '[a+'))",
+        "add(pcall(string.gsub, s, 'l+', '%9')) add(pcall(string.gsub, s, 'l+', '%x'))",
+        "add(pcall(string.gsub, s, 'l+', function() return {} end)) add(pcall(string.gsub, s, 'l+'))",
+        "add((pcall(string.find, s, 'l+', {})))",
+    ] {
+        let code = format!("{prelude}{code} return r");
+        let theirs: Vec<String> = lua.load(&code).eval().unwrap_or_else(|error| panic!("{code}: {error}"));
+        let ours = runtime()
+            .call(&Chunk::script(&code), Scope::new())
+            .unwrap_or_else(|error| panic!("{code}: {error}"));
+        let ours: Vec<String> =
+            ours.as_list().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect();
+        let plain = |texts: &[String]| -> Vec<String> {
+            // Places differ: Lua's own functions are called by `pcall`, not by the code.
+            texts
+                .iter()
+                .map(|text| text.split("\"]:2: ").last().unwrap_or_default().replace("'gsub' ", "'?' "))
+                .collect()
+        };
+        let (ours, theirs) = (plain(&ours), plain(&theirs));
+        assert_eq!(ours.len(), theirs.len(), "{code}");
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            let same = ours == theirs || ours.contains("bad argument") && theirs.contains("bad argument");
+            assert!(same, "{code}\n{ours}\n{theirs}");
+        }
     }
 }
 

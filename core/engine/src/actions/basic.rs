@@ -61,7 +61,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::super::testing::{End, alone, failed, run_on};
-    use super::super::{Limiters, Surroundings};
+    use super::super::{Limiters, Memory, Surroundings};
     use super::*;
 
     #[derive(Default)]
@@ -69,6 +69,10 @@ mod tests {
 
     impl Surroundings for Paper {
         fn limiters(&self) -> Arc<Limiters> {
+            Arc::default()
+        }
+
+        fn memory(&self) -> Arc<Memory> {
             Arc::default()
         }
 

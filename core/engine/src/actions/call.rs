@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{KeyValueStore, Limiters, Registry};
+use super::{KeyValueStore, Limiters, Memory, Registry};
 use crate::run::{Failure, Running, Stop, Task};
 use crate::value::{Map, Value};
 
@@ -12,6 +12,9 @@ use crate::value::{Map, Value};
 pub trait Surroundings: Send + Sync {
     /// The agent's rate limiters.
     fn limiters(&self) -> Arc<Limiters>;
+
+    /// What the agent remembers (`memory.*`).
+    fn memory(&self) -> Arc<Memory>;
 
     /// The agent's long-term store (`cache.*`).
     fn store(&self) -> Option<Arc<dyn KeyValueStore>> {
@@ -82,6 +85,8 @@ pub struct Alone {
     pub registry: Arc<Registry>,
     /// The rate limiters.
     pub limiters: Arc<Limiters>,
+    /// What is remembered.
+    pub memory: Arc<Memory>,
     /// The long-term store.
     pub store: Option<Arc<dyn KeyValueStore>>,
 }
@@ -89,6 +94,10 @@ pub struct Alone {
 impl Surroundings for Alone {
     fn limiters(&self) -> Arc<Limiters> {
         Arc::clone(&self.limiters)
+    }
+
+    fn memory(&self) -> Arc<Memory> {
+        Arc::clone(&self.memory)
     }
 
     fn store(&self) -> Option<Arc<dyn KeyValueStore>> {

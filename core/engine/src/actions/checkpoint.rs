@@ -120,7 +120,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::super::testing::{End, alone, run, run_on};
-    use super::super::{Limiters, Surroundings};
+    use super::super::{Limiters, Memory, Surroundings};
     use super::*;
 
     #[derive(Default)]
@@ -128,6 +128,10 @@ mod tests {
 
     impl Surroundings for Graph {
         fn limiters(&self) -> Arc<Limiters> {
+            Arc::default()
+        }
+
+        fn memory(&self) -> Arc<Memory> {
             Arc::default()
         }
 

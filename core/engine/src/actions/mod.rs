@@ -13,6 +13,7 @@ mod data;
 mod errors;
 pub mod files;
 pub mod json;
+mod memory;
 mod nested;
 pub mod order;
 mod ratelimit;
@@ -25,6 +26,7 @@ mod testing;
 mod validate;
 
 pub use call::{ActionCall, Alone, NodeWork, Surroundings, failure};
+pub use memory::Memory;
 pub use ratelimit::{Limiter, Limiters};
 pub use registry::{CoreAction, Registry};
 pub use store::{Entry, KeyValueStore, MemoryKeyValueStore, StoreError};

@@ -55,6 +55,7 @@ impl Registry {
         super::basic::register(&mut registry);
         super::checkpoint::register(&mut registry);
         super::cache::register(&mut registry);
+        super::memory::register(&mut registry);
         super::ratelimit::register(&mut registry);
         super::retry::register(&mut registry);
         super::validate::register(&mut registry);

@@ -156,7 +156,7 @@ impl Round<'_> {
 mod tests {
     use super::super::json::loads;
     use super::super::testing::{End, alone, run_on};
-    use super::super::{Alone, Limiters, Surroundings};
+    use super::super::{Alone, Limiters, Memory, Surroundings};
     use super::*;
     use crate::run::Running;
 
@@ -166,6 +166,10 @@ mod tests {
     impl Surroundings for Nodes {
         fn limiters(&self) -> Arc<Limiters> {
             self.0.limiters()
+        }
+
+        fn memory(&self) -> Arc<Memory> {
+            self.0.memory()
         }
 
         fn action(&self, task: &Task, name: &str, arguments: Arc<Map>) -> Option<Running> {

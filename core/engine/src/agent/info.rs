@@ -39,7 +39,7 @@ impl Agent {
         info.insert("raise_exceptions".into(), self.graph.settings().raise_exceptions.into());
         info.insert("checkpoint".into(), run("checkpoint"));
         info.insert("checkpoint_dir".into(), run("checkpoint_dir"));
-        info.insert("input_schema".into(), self.input.clone().unwrap_or_default());
+        info.insert("input_schema".into(), section("input_schema"));
         info.insert("output_schema".into(), section("output_schema"));
         info.insert("llm_settings".into(), roots.llm_settings.clone());
         info.insert("shell_providers".into(), Value::map(self.notes.shell_providers.clone()));

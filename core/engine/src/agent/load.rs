@@ -36,6 +36,10 @@ pub(super) struct Loader<'a> {
     /// Conditions on edges to the end that are not looked at.
     pub(super) ignored_finish: usize,
     used: indexmap::IndexSet<Arc<str>>,
+    /// How many agents are around this one.
+    pub(super) level: u32,
+    /// Only to find problems: nothing is made on the disk.
+    pub(super) dry: bool,
 }
 
 /// A node of the finished graph, for [`Agent::info`].
@@ -71,6 +75,8 @@ impl<'a> Loader<'a> {
             strict_edges: false,
             ignored_finish: 0,
             used: indexmap::IndexSet::new(),
+            level: 0,
+            dry: false,
         }
     }
 
@@ -172,7 +178,13 @@ impl<'a> Loader<'a> {
     }
 
     pub(super) fn raw_parameters(&self, action: &str) -> Vec<String> {
-        self.options.raw_parameters.get(action).cloned().unwrap_or_default()
+        let of_host = self.options.raw_parameters.get(action).cloned();
+        of_host.unwrap_or_else(|| {
+            // Whether the host or the engine will run the action is known only then.
+            let own =
+                if self.options.host_actions { &[] } else { self.options.actions.raw_parameters(action) };
+            own.iter().map(|name| (*name).to_owned()).collect()
+        })
     }
 
     pub(super) fn shared_options(&self) -> Arc<LoadOptions> {
@@ -199,12 +211,14 @@ impl<'a> Loader<'a> {
             }
         };
         self.spelling(&config, keys::AGENT);
+        self.imports(&config);
         let empty = Map::new();
         let settings = settings::section(&config, "settings", &empty);
         let settings = self.report(settings).unwrap_or(&empty);
         let roots = self.roots(&config, settings);
         let shell = settings::shell_providers(settings, &roots);
         let shell_providers = self.report(shell).unwrap_or_default();
+        self.extraction(&config);
         let output = config.get("output_schema").filter(|schema| schema.is_truthy());
         let output = match output {
             Some(schema) => {
@@ -217,6 +231,7 @@ impl<'a> Loader<'a> {
         let policy = global_policy(settings);
         self.policy = self.report(policy).unwrap_or_default();
         self.error_settings(settings);
+        self.streams(&config, settings);
         self.strict_edges = settings.get("strict_edges").is_some_and(Value::is_truthy);
         let strict = self
             .options
@@ -237,6 +252,8 @@ impl<'a> Loader<'a> {
             lua_timeout: self.options.lua_timeout,
             long_term: self.options.long_term.clone(),
             limiters: Arc::default(),
+            memory: Arc::default(),
+            print: self.options.print.clone(),
             graph: OnceLock::from(Arc::downgrade(&graph)),
             own: own.clone(),
         });
@@ -297,16 +314,6 @@ impl<'a> Loader<'a> {
             (None, None) => {}
         }
         roots
-    }
-
-    /// The section `input_schema`, which must be a map.
-    fn input_schema(&mut self, config: &Map) -> Option<Value> {
-        let schema = config.get("input_schema").filter(|schema| schema.is_truthy())?;
-        if !matches!(schema, Value::Map(_)) {
-            let problem = format!("input_schema is a map of fields, not {}", schema.type_name());
-            self.report::<()>(Err(Problem::of("AttributeError", problem).under("input_schema")));
-        }
-        Some(schema.clone())
     }
 
     fn error_settings(&mut self, settings: &Map) {
@@ -404,6 +411,9 @@ impl<'a> Loader<'a> {
             && let Some(directory) = &directory
         {
             store = Store::Directory(self.relative_to_work(directory));
+        }
+        if store.is_none() && interrupts && self.dry {
+            store = Store::Host;
         }
         if store.is_none() && interrupts {
             let made = tempfile::Builder::new().prefix("tea_checkpoint_").tempdir();

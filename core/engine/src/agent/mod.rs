@@ -12,6 +12,7 @@
 //! - `context`: what templates see;
 //! - `output`: the output of a run; `problem`: what is wrong with an agent.
 
+mod checks;
 mod condition;
 mod context;
 mod edge;
@@ -44,11 +45,15 @@ use crate::actions::{KeyValueStore, Registry};
 use crate::checkpoint::Store;
 use crate::graph::Graph;
 use crate::host::{Host, LogLevel};
+use crate::schema::input::{Detail, InputSchema};
 use crate::state::State;
-use crate::value::Value;
+use crate::value::{Map, Value};
 use load::{Loader, Notes};
 use output::OutputSchema;
 use source::Source;
+
+/// Where the lines go that actions (`notify`) and Lua code (`print`) print.
+pub type Print = Arc<dyn Fn(&str) -> std::io::Result<()> + Send + Sync>;
 
 /// How an agent is loaded. The defaults are those of a host without languages of its own.
 #[derive(Clone)]
@@ -57,6 +62,9 @@ pub struct LoadOptions {
     pub actions: Arc<Registry>,
     /// The long-term store of actions (`cache.*`).
     pub long_term: Option<Arc<dyn KeyValueStore>>,
+    /// Where the lines go that are printed; `None`: those of actions to the standard output, those of Lua code to
+    /// the standard error.
+    pub print: Option<Print>,
     /// The host has actions: it is asked first for every one. Default true.
     pub host_actions: bool,
     /// Languages of code that the host runs, as in `python`; `python-expression` for expressions of Python.
@@ -86,6 +94,7 @@ impl Default for LoadOptions {
         LoadOptions {
             actions: Arc::new(Registry::core()),
             long_term: None,
+            print: None,
             host_actions: true,
             languages: Vec::new(),
             overlays: Vec::new(),
@@ -117,7 +126,7 @@ pub struct Agent {
     graph: Arc<Graph>,
     context: Arc<Context>,
     notes: Notes,
-    input: Option<Value>,
+    input: Option<InputSchema>,
     output: Option<OutputSchema>,
 }
 
@@ -134,7 +143,8 @@ impl Agent {
         base_dir: Option<&Path>,
         options: &LoadOptions,
     ) -> Result<Agent, AgentError> {
-        Agent::load_bytes(text.as_bytes(), None, base_dir, &Arc::new(options.clone()))
+        let source = Source::parse(text.as_bytes(), None, base_dir, &options.overlays)?;
+        Agent::compile(&source, &Arc::new(options.clone()))
     }
 
     /// Takes a value that was read elsewhere.
@@ -146,17 +156,24 @@ impl Agent {
         Agent::compile(&Source::given(value, base_dir, &options.overlays), &Arc::new(options.clone()))
     }
 
-    pub(self) fn load_bytes(
+    /// An agent inside another one; `level` counts those around it.
+    fn load_inner(
         text: &[u8],
-        path: Option<&Path>,
-        base_dir: Option<&Path>,
+        path: &Path,
         options: &Arc<LoadOptions>,
+        level: u32,
     ) -> Result<Agent, AgentError> {
-        Agent::compile(&Source::parse(text, path, base_dir, &options.overlays)?, options)
+        let source = Source::parse(text, Some(path), None, &options.overlays)?;
+        let mut loader = Loader::new(options, &source);
+        loader.level = level;
+        Agent::finish(loader)
     }
 
     fn compile(source: &Source, options: &Arc<LoadOptions>) -> Result<Agent, AgentError> {
-        let mut loader = Loader::new(options, source);
+        Agent::finish(Loader::new(options, source))
+    }
+
+    fn finish(mut loader: Loader<'_>) -> Result<Agent, AgentError> {
         match loader.agent() {
             Some(agent) => Ok(agent),
             None => {
@@ -170,7 +187,7 @@ impl Agent {
         graph: Arc<Graph>,
         context: Arc<Context>,
         notes: Notes,
-        input: Option<Value>,
+        input: Option<InputSchema>,
         output: Option<OutputSchema>,
     ) -> Self {
         Agent { graph, context, notes, input, output }
@@ -191,8 +208,22 @@ impl Agent {
         &self.notes.warnings
     }
 
+    /// Whether the input of a run is checked ([`Agent::check_input`]).
+    pub fn has_input_schema(&self) -> bool {
+        self.input.is_some()
+    }
+
+    /// The state that a run begins with, from its input: what `input_schema` names, converted and with defaults; the
+    /// input as it is without such a section. The error lists all that is wrong with the input (`IV-3`, `IV-9`).
+    pub fn check_input(&self, input: &Map) -> Result<Map, Vec<Detail>> {
+        match &self.input {
+            Some(schema) => schema.validate(input),
+            None => Ok(input.clone()),
+        }
+    }
+
     /// The section `input_schema`, if there is one: what the input of a run must be like.
-    pub fn input_schema(&self) -> Option<&Value> {
+    pub fn input_schema(&self) -> Option<&InputSchema> {
         self.input.as_ref()
     }
 
@@ -241,6 +272,7 @@ pub fn validate_text(text: &str, base_dir: Option<&Path>, options: &LoadOptions)
 fn check(source: &Source, options: &LoadOptions) -> Vec<Problem> {
     let options = Arc::new(options.clone());
     let mut loader = Loader::new(&options, source);
+    loader.dry = true;
     loader.agent();
     loader.problems
 }

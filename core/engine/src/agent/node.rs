@@ -366,7 +366,8 @@ impl Loader<'_> {
                 let mut broken = Vec::new();
                 let input = Params::shallow(&input, &mut |error: &TemplateError| broken.push(error.clone()));
                 self.broken(&broken, "input");
-                Branch::Subgraph(Subgraph::new(path, file, self.shared_options()), input)
+                let subgraph = Subgraph::new(path, file, self.shared_options(), self.level + 1);
+                Branch::Subgraph(subgraph, input)
             }
         };
         let variable = |key: &str, default: &str| match given(map, key) {

@@ -40,6 +40,12 @@ impl Compiled {
         value
     }
 
+    /// As [`Compiled::render`]; a failure is an error also where the text would be the value.
+    pub(super) fn render_strict(&self, context: &Context, scene: &Scene) -> Result<Value, Failure> {
+        let view = context.view(scene);
+        self.render_in(view.scope(context, scene).strict(true), context, scene)
+    }
+
     /// The value, over the state of the scene.
     pub(super) fn render(&self, context: &Context, scene: &Scene) -> Result<Value, Failure> {
         let view = context.view(scene);

@@ -16,7 +16,7 @@ pub(super) struct Source {
     pub(super) base_dir: Option<PathBuf>,
     /// The value, overlays merged.
     pub(super) value: Value,
-    /// The document as read, for the places of problems. What an overlay brought in has none.
+    /// The document as read, for the places of problems. Without it under overlays: they move what is in lists.
     pub(super) document: Option<Document>,
 }
 
@@ -42,7 +42,8 @@ impl Source {
         };
         let base_dir = base_dir.map(Path::to_owned).or_else(own);
         let value = merged(document.value().clone(), overlays);
-        Ok(Source { file, base_dir, value, document: Some(document) })
+        let document = overlays.is_empty().then_some(document);
+        Ok(Source { file, base_dir, value, document })
     }
 
     pub(super) fn given(value: Value, base_dir: Option<&Path>, overlays: &[Value]) -> Source {

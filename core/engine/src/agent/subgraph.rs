@@ -5,12 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::program::{Shared, failed, value_error};
 use super::{Agent, LoadOptions};
+use crate::checkpoint::Store;
 use crate::host::When;
 use crate::run::{
     Answer, Cursor, Event, Failure, Item, Live, Method, Options, RaiseError, Request, Start, Stop, Task,
 };
 use crate::state::State;
 use crate::value::{Map, Value};
+
+/// How deep agents may run each other.
+const MOST_LEVELS: u32 = 32;
 
 /// An agent in a file, loaded when it is first needed (`PAR-133`). It has a context of its own (`yaml/Q-5`).
 pub(super) struct Subgraph {
@@ -19,6 +23,8 @@ pub(super) struct Subgraph {
     /// Where to look.
     pub(super) file: PathBuf,
     pub(super) options: Arc<LoadOptions>,
+    /// How many agents are around this one.
+    level: u32,
     loaded: Mutex<Option<Arc<Agent>>>,
 }
 
@@ -29,8 +35,8 @@ impl std::fmt::Debug for Subgraph {
 }
 
 impl Subgraph {
-    pub(super) fn new(path: String, file: PathBuf, options: Arc<LoadOptions>) -> Self {
-        Subgraph { path, file, options, loaded: Mutex::new(None) }
+    pub(super) fn new(path: String, file: PathBuf, options: Arc<LoadOptions>, level: u32) -> Self {
+        Subgraph { path, file, options, level, loaded: Mutex::new(None) }
     }
 
     fn agent(&self) -> Result<Arc<Agent>, Stop> {
@@ -39,16 +45,35 @@ impl Subgraph {
             return Ok(Arc::clone(agent));
         }
         let path = &self.path;
+        if self.level > MOST_LEVELS {
+            // An agent that runs itself would otherwise never end.
+            return Err(value_error(format!(
+                "Failed to load subgraph '{path}': subgraphs are nested more than {MOST_LEVELS} deep"
+            )));
+        }
         if path.contains("://") {
             return Err(failed("FileNotFoundError", format!("Subgraph not found: {path}")));
         }
-        let text = std::fs::read(&self.file).map_err(|error| match error.kind() {
+        // parallel/Q13: beside the outer agent's file, else in the working directory.
+        let file = match self.file.exists() {
+            true => self.file.clone(),
+            false => PathBuf::from(path),
+        };
+        let text = std::fs::read(&file).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
                 failed("FileNotFoundError", format!("Subgraph not found: {path}"))
             }
             _ => value_error(format!("Failed to load subgraph '{path}': {error}")),
         })?;
-        let agent = Agent::load_bytes(&text, Some(&self.file), None, &self.options)
+        // Its scopes are its own (yaml/Q-5), and what is laid over the outer agent is not meant for it.
+        let options = LoadOptions {
+            overlays: Vec::new(),
+            variables: None,
+            data: None,
+            store: Store::None,
+            ..LoadOptions::clone(&self.options)
+        };
+        let agent = Agent::load_inner(&text, &file, &Arc::new(options), self.level)
             .map_err(|error| failed(&error.class, error.to_string()))?;
         if agent.is_empty() {
             return Err(value_error(format!("Empty subgraph configuration: {path}")));

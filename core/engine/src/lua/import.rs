@@ -550,6 +550,13 @@ pub(super) fn host_failed<T>(lua: &Lua, message: &str) -> mlua::Result<T> {
     raise(ErrorKind::Host, located(lua, message))
 }
 
+/// What follows the place in a message that was raised by a function of the sandbox.
+pub(super) fn without_own_place(message: &[u8]) -> Option<&[u8]> {
+    let rest = message.strip_prefix(super::limit::OWN_CHUNK.as_bytes())?.strip_prefix(b":")?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    rest.get(digits..)?.strip_prefix(b": ")
+}
+
 /// A message with the place in the user's code.
 pub(super) fn located(lua: &Lua, message: &str) -> String {
     let mut level = 0;

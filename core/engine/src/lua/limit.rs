@@ -21,7 +21,7 @@ const STRIDE: u32 = 1000;
 const COROUTINE: u64 = 200;
 
 /// Name of the chunk that holds the sandbox's own functions; its lines are never reported.
-pub(super) const OWN_CHUNK: &str = "tea";
+pub(super) const OWN_CHUNK: &str = "(sandbox)";
 
 /// Limits of one runtime. `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

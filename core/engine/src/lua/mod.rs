@@ -20,13 +20,14 @@
 //! - `chunk`: code before it runs;
 //! - `runtime`: running it;
 //! - `import`, `export`: values on their way in and out;
-//! - `limit`, `sandbox.lua`: what code cannot do, and for how long it can do the rest.
+//! - `limit`, `pattern`, `sandbox.lua`: what code cannot do, and for how long it can do the rest.
 
 mod chunk;
 mod error;
 mod export;
 mod import;
 mod limit;
+mod pattern;
 mod runtime;
 
 pub use chunk::{Chunk, detect_lua_code, has_lua_marker};

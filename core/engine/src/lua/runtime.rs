@@ -9,13 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mlua::chunk::ChunkMode;
-use mlua::{AnyUserData, Error, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value as LuaValue};
+use mlua::{
+    AnyUserData, Error, Function, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value as LuaValue,
+};
 
 use super::chunk::Chunk;
-use super::error::{ErrorKind, LuaError, from_lua};
+use super::error::{ErrorKind, LuaError, from_lua, not_utf8, raise};
 use super::export::{Exporter, Floats};
-use super::import::{Data, Importer, Objects, Source, Tables, make_ordinary, tables};
+use super::import::{
+    Data, Importer, Objects, Source, Tables, located, make_ordinary, tables, without_own_place,
+};
 use super::limit::{Guard, Limits, OWN_CHUNK};
+use super::pattern::{self, Length};
 use crate::host::Host;
 use crate::state::State;
 use crate::value::{Map, Value};
@@ -220,9 +225,7 @@ impl Runtime {
                     let bytes = text.as_bytes();
                     return match std::str::from_utf8(&bytes) {
                         Ok(text) => Ok(Some(text.into())),
-                        Err(error) => {
-                            super::error::raise(ErrorKind::Convert, super::error::not_utf8(&bytes, error))
-                        }
+                        Err(error) => raise(ErrorKind::Convert, not_utf8(&bytes, error)),
                     };
                 }
                 [LuaValue::Integer(_)] => "int",
@@ -233,7 +236,7 @@ impl Runtime {
                 _ => "tuple",
             };
             let message = format!("Condition must return string, boolean, or nil, got: {kind}");
-            super::error::raise(ErrorKind::Convert, message)
+            raise(ErrorKind::Convert, message)
         })
     }
 
@@ -435,6 +438,22 @@ struct Roots {
     largest: usize,
 }
 
+/// Text, pattern, where to begin (from 0), whether `^` is an anchor, an end that does not count.
+type FindArguments = (LuaString, LuaString, usize, bool, Option<usize>);
+
+fn as_integer(position: usize) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
+}
+
+/// An error in a pattern, with the place in the user's code.
+fn with_place(lua: &Lua, error: Error) -> Error {
+    let found = from_lua(&error);
+    if found.is_stop() {
+        return error;
+    }
+    Error::RuntimeError(located(lua, &found.message))
+}
+
 /// The engine's functions for the sandbox.
 fn own_functions(
     lua: &Lua,
@@ -450,6 +469,49 @@ fn own_functions(
     host.raw_set("check_coroutine", lua.create_function(move |_, ()| watch.check_coroutine())?)?;
     let watch = Arc::clone(guard);
     host.raw_set("stopped", lua.create_function(move |_, ()| Ok(watch.stopped().is_some()))?)?;
+    let watch = Arc::clone(guard);
+    let find = move |lua: &Lua, (text, part, from, anchors, not_end): FindArguments| {
+        let (text, part) = (text.as_bytes(), part.as_bytes());
+        let mut results = MultiValue::new();
+        let found = pattern::find(&text, &part, from, anchors, not_end, &watch);
+        let found = found.map_err(|error| with_place(lua, error))?;
+        if found.is_none() {
+            results.push_back(LuaValue::Nil);
+        }
+        if let Some(found) = found {
+            results.push_back(LuaValue::Integer(as_integer(found.start + 1)));
+            results.push_back(LuaValue::Integer(as_integer(found.end)));
+            for (start, length) in found.captures {
+                results.push_back(match length {
+                    Length::Position => LuaValue::Integer(as_integer(start + 1)),
+                    Length::Bytes(length) => {
+                        let bytes = text.get(start..start + length).unwrap_or_default();
+                        LuaValue::String(lua.create_string(bytes)?)
+                    }
+                    Length::Open => return raise(ErrorKind::Runtime, "unfinished capture"),
+                });
+            }
+        }
+        Ok(results)
+    };
+    host.raw_set("find", lua.create_function(find)?)?;
+    let watch = Arc::clone(guard);
+    let find_plain = move |_: &Lua, (text, part, from): (LuaString, LuaString, usize)| -> mlua::Result<_> {
+        let part = part.as_bytes();
+        let found = pattern::find_plain(&text.as_bytes(), &part, from, &watch)?;
+        Ok((found.map(|start| start + 1), found.map(|start| start + part.len())))
+    };
+    host.raw_set("find_plain", lua.create_function(find_plain)?)?;
+    // The same error as the code should see it: a text, with a place in the user's code or none.
+    let seen_by_code = |lua: &Lua, error: LuaValue| match &error {
+        LuaValue::Error(error) => lua.create_string(from_lua(error).message).map(LuaValue::String),
+        LuaValue::String(message) => match without_own_place(&message.as_bytes()) {
+            Some(message) => lua.create_string(message).map(LuaValue::String),
+            None => Ok(error),
+        },
+        _ => Ok(error),
+    };
+    host.raw_set("seen_by_code", lua.create_function(seen_by_code)?)?;
     let ordinary = |lua: &Lua, table: Table| make_ordinary(lua, &table);
     host.raw_set("make_ordinary", lua.create_function(ordinary)?)?;
     let on_demand = lua.create_table()?;
@@ -463,7 +525,7 @@ fn own_functions(
     host.raw_set("hidden", hidden)?;
     for (name, channel) in [("print", Channel::Print), ("warn", Channel::Warn)] {
         let output = output.clone();
-        let write = move |_: &Lua, text: mlua::LuaString| {
+        let write = move |_: &Lua, text: LuaString| {
             let text = text.to_string_lossy();
             match &output {
                 Some(output) => output(channel, &text),
@@ -484,7 +546,14 @@ fn own_functions(
         note.error.store(true, Relaxed);
         let traceback = lua.traceback(None, 1).map(|text| text.to_string_lossy()).ok();
         *note.traceback.lock().unwrap_or_else(PoisonError::into_inner) = traceback;
-        Ok(object)
+        let own = object.as_string().and_then(|text| Some(without_own_place(&text.as_bytes())?.to_owned()));
+        match own {
+            Some(message) => {
+                let message = located(lua, &String::from_utf8_lossy(&message));
+                lua.create_string(message).map(LuaValue::String)
+            }
+            None => Ok(object),
+        }
     };
     host.raw_set("on_error", lua.create_function(on_error)?)?;
     Ok(host)

@@ -390,6 +390,17 @@ impl Cursor {
     }
 }
 
+/// The state in the result of a branch, if the map is one: its entries are looked up as if they were entries of the
+/// result (`PAR-11`), after the fields of the result itself.
+pub(crate) fn state_of_result(map: &Map) -> Option<&Map> {
+    const FIELDS: [(usize, &str); 4] =
+        [(0, "branch"), (2, "state"), (10, "attempt_errors"), (11, "exit_code")];
+    let field = |(index, name): (usize, &str)| {
+        map.get_index(index).is_some_and(|(key, _)| key.as_str() == Some(name))
+    };
+    (map.len() == 12 && FIELDS.into_iter().all(field)).then(|| map.get("state")?.as_map()).flatten()
+}
+
 impl Drop for Cursor {
     /// A branch that is dropped before its end must not keep the join waiting.
     fn drop(&mut self) {

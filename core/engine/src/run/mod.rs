@@ -39,6 +39,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use branch::Mailbox;
+pub(crate) use branch::state_of_result;
 pub use cursor::{Cursor, Options, Scope, Start};
 pub use event::Event;
 pub use program::{Choose, Program, Request, Running, Scene, Slots, Stop, Task};

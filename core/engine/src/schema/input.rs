@@ -56,6 +56,16 @@ impl Detail {
     }
 }
 
+/// The event of a run whose input does not fit (`yaml/IV-9`): it is the only one, and the run does not begin.
+pub fn rejection(details: &[Detail], input: &Map) -> Value {
+    crate::map! {
+        "type" => "validation_error",
+        "status_code" => 422,
+        "errors" => details.iter().map(Detail::to_value).collect::<Vec<Value>>(),
+        "state" => input.clone(),
+    }
+}
+
 /// The fields of an input, by name.
 #[derive(Debug, Clone)]
 pub struct InputSchema {

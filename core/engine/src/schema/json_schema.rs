@@ -212,15 +212,11 @@ impl<'s> Checker<'s> {
                 let names: Vec<String> = names.iter().map(repr).collect();
                 self.report(format!("{} is not of type {}", repr(data), names.join(", ")));
             }
-            "enum" => {
-                if !value.as_list().unwrap_or_default().iter().any(|known| equal(known, data)) {
-                    self.report(format!("{} is not one of {}", repr(data), repr(value)));
-                }
+            "enum" if !value.as_list().unwrap_or_default().iter().any(|known| equal(known, data)) => {
+                self.report(format!("{} is not one of {}", repr(data), repr(value)));
             }
-            "const" => {
-                if !equal(data, value) {
-                    self.report(format!("{} was expected", repr(value)));
-                }
+            "const" if !equal(data, value) => {
+                self.report(format!("{} was expected", repr(value)));
             }
             "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf" => {
                 self.number(keyword, value, data);
@@ -264,10 +260,8 @@ impl<'s> Checker<'s> {
                 self.report(format!("{} is not valid under any of the given schemas", repr(data)));
             }
             "oneOf" => return self.one_of(value, data, depth),
-            "not" => {
-                if self.fits(data, value, depth)? {
-                    self.report(format!("{} should not be valid under {}", repr(data), repr(value)));
-                }
+            "not" if self.fits(data, value, depth)? => {
+                self.report(format!("{} should not be valid under {}", repr(data), repr(value)));
             }
             "if" => {
                 let branch = if self.fits(data, value, depth)? { "then" } else { "else" };

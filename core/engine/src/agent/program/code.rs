@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::action::result_of;
 use super::{Shared, failed};
+use crate::agent::Print;
 use crate::agent::params::Compiled;
-use crate::lua::{Chunk, ErrorKind, Limits, LuaError, Options, Runtime, Scope};
+use crate::lua::{Channel, Chunk, ErrorKind, Limits, LuaError, Options, Output, Runtime, Scope};
 use crate::run::{Failure, Request, Stop, Task};
 use crate::value::{Map, Value, text};
 
@@ -81,11 +82,20 @@ fn run_lua(chunk: &Chunk, task: &Task, shared: &Arc<Shared>) -> Result<Value, St
         none => {
             let time = Duration::try_from_secs_f64(shared.lua_timeout.max(0.0)).ok();
             let limits = Limits { time, ..Limits::default() };
-            let options = Options { limits, ..Options::default() };
+            let options = Options { limits, output: shared.print.clone().map(output), ..Options::default() };
             none.insert(Runtime::new(options).map_err(lua_failure)?)
         }
     };
     runtime.run_node(chunk, Scope::of(&task.scene.state)).map_err(lua_failure)
+}
+
+/// What Lua prints goes where the actions print; its warnings go to the standard error (`LU-22`).
+fn output(print: Print) -> Output {
+    Arc::new(move |channel, line| match channel {
+        // Code cannot do anything about output that is lost.
+        Channel::Print => drop(print(line)),
+        Channel::Warn => eprintln!("{line}"),
+    })
 }
 
 fn lua_failure(error: LuaError) -> Stop {
@@ -125,7 +135,7 @@ impl Expression {
     async fn value(&self, task: &Task, shared: &Arc<Shared>) -> Result<Value, Stop> {
         let language: Arc<str> = "python-expression".into();
         if !shared.languages.contains(&language) {
-            return Ok(self.own.render(&shared.context, &task.scene)?);
+            return Ok(self.own.render_strict(&shared.context, &task.scene)?);
         }
         let rendered = self.template.render(&shared.context, &task.scene)?;
         match rendered {

@@ -1,12 +1,16 @@
 //! What the actions of an agent may ask of it.
 
+use std::io::Write;
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::action::call;
-use crate::actions::{KeyValueStore, Limiters, NodeWork, Registry, Surroundings};
+use crate::actions::{KeyValueStore, Limiters, Memory, NodeWork, Registry, Surroundings};
+use crate::agent::Print;
 use crate::agent::context::Context;
+use crate::agent::params::Params;
 use crate::graph::{Action, Graph};
-use crate::run::{Running, Task};
+use crate::run::{Running, Stop, Task};
+use crate::template::TemplateError;
 use crate::value::{Map, Value};
 
 /// What all programs of an agent work with.
@@ -21,6 +25,8 @@ pub(in crate::agent) struct Shared {
     pub(in crate::agent) lua_timeout: f64,
     pub(in crate::agent) long_term: Option<Arc<dyn KeyValueStore>>,
     pub(in crate::agent) limiters: Arc<Limiters>,
+    pub(in crate::agent) memory: Arc<Memory>,
+    pub(in crate::agent) print: Option<Print>,
     /// Not owned: the graph owns the programs.
     pub(in crate::agent) graph: OnceLock<Weak<Graph>>,
     /// Itself, for work that outlives a call.
@@ -42,6 +48,10 @@ impl Shared {
 impl Surroundings for Shared {
     fn limiters(&self) -> Arc<Limiters> {
         Arc::clone(&self.limiters)
+    }
+
+    fn memory(&self) -> Arc<Memory> {
+        Arc::clone(&self.memory)
     }
 
     fn store(&self) -> Option<Arc<dyn KeyValueStore>> {
@@ -72,6 +82,29 @@ impl Surroundings for Shared {
 
     fn has_node(&self, name: &str) -> Option<bool> {
         Some(self.graph()?.topology().find(name).is_some())
+    }
+
+    fn render(&self, task: &Task, value: &Value) -> Result<Value, Stop> {
+        // With actions of the host, parameters are rendered before it is known whose action it is.
+        if self.host_actions {
+            return Ok(value.clone());
+        }
+        let Value::Map(map) = value else { return Ok(value.clone()) };
+        // What is no template was reported when the agent was loaded, or fails now.
+        let mut broken = |_: &TemplateError| {};
+        let params = Params::compile(map, &[], &mut broken);
+        Ok(Value::Map(params.render(&self.context, &task.scene)?))
+    }
+
+    fn print(&self, line: &str) -> std::io::Result<()> {
+        match &self.print {
+            Some(print) => print(line),
+            None => {
+                let mut out = std::io::stdout().lock();
+                writeln!(out, "{line}")?;
+                out.flush()
+            }
+        }
     }
 
     fn saved(&self, path: &str) {

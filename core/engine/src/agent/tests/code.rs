@@ -93,3 +93,20 @@ fn expressions_are_the_hosts_or_the_engines() {
     let text = "Error evaluating expression 'state.x * 2': gone".to_owned();
     assert_eq!(end, End::Error(text, crate::map! { "x" => 4_i64 }));
 }
+
+#[test]
+fn what_lua_prints_goes_to_the_host() {
+    // LU-22
+    let printed = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = Arc::clone(&printed);
+    let print: super::super::Print = Arc::new(move |line| {
+        sink.lock().unwrap().push(line.to_owned());
+        Ok(())
+    });
+    let agent = with(
+        |options| options.print = Some(print),
+        "nodes: [{name: a, language: lua, run: \"print('a', 1); return {}\"}]",
+    );
+    assert_eq!(state_of(&agent, "{}"), "{}");
+    assert_eq!(*printed.lock().unwrap(), ["a\t1"]);
+}

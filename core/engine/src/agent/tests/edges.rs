@@ -142,3 +142,29 @@ fn the_shape_of_an_agent_is_told() {
     );
     assert_eq!(info.get("interrupt_before").map(Value::to_json).as_deref(), Some(r#"["a"]"#));
 }
+
+#[test]
+fn a_result_of_a_branch_is_looked_into() {
+    // PAR-11: fields first, then entries of the state.
+    let agent = load(
+        r#"
+nodes:
+  - name: a
+  - {name: b, uses: value, with: {of: 5}, output: x, goto: d}
+  - name: d
+    fan_in: true
+    uses: echo
+    with:
+      attribute: "{{ state.parallel_results | map(attribute='x') | list }}"
+      item: "{{ state.parallel_results[0]['x'] }}"
+      got: "{{ state.parallel_results[0].get('x', 0) }}"
+      branch: "{{ state.parallel_results[0].branch }}"
+      missing: "{{ state.parallel_results[0].nothing is defined }}"
+    output: r
+edges: [{from: a, to: b, type: parallel, fan_in: d}]
+"#,
+    );
+    let End::State(state) = run(&agent, "{}") else { panic!("no state") };
+    let seen = state.as_map().and_then(|state| state.get("r")).map(Value::to_json);
+    assert_eq!(seen.as_deref(), Some(r#"{"attribute":[5],"item":5,"got":5,"branch":"b","missing":false}"#));
+}

@@ -190,3 +190,30 @@ nodes:
     let names = state.as_map().and_then(|state| state.get("as")).map(Value::to_json);
     assert_eq!(names.as_deref(), Some("[1,1,2,2]"));
 }
+
+#[test]
+fn a_subgraph_has_scopes_of_its_own_and_cannot_run_itself_for_ever() {
+    // PAR-133, yaml/Q-5
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("agent.yaml");
+    let text = r#"
+variables: {v: outer}
+nodes:
+  - {name: each, type: dynamic_parallel, items: [1, 2], fan_in: done, subgraph: inner.yaml, input: {n: "{{ state.item }}"}}
+  - {name: done, uses: value, with: {of: "{{ state.parallel_results | map(attribute='state') | list }}"}, output: seen}
+"#;
+    std::fs::write(&path, text).unwrap();
+    let inner = "variables: {v: inner}\nnodes: [{name: a, uses: value, with: {of: \"{{ variables.v }}{{ state.n }}\"}}]\n";
+    std::fs::write(directory.path().join("inner.yaml"), inner).unwrap();
+    let End::State(state) = run(&Agent::load_file(&path, &options()).unwrap(), "{}") else {
+        panic!("no state")
+    };
+    let seen = state.as_map().and_then(|state| state.get("seen")).map(Value::to_json);
+    assert_eq!(seen.as_deref(), Some(r#"[{"n":1,"result":"inner1"},{"n":2,"result":"inner2"}]"#));
+
+    let own = "nodes: [{name: a, type: dynamic_parallel, items: [1], fan_in: x, subgraph: inner.yaml}]\n";
+    std::fs::write(directory.path().join("inner.yaml"), own).unwrap();
+    let agent = Agent::load_file(directory.path().join("inner.yaml"), &options()).unwrap();
+    let End::State(state) = run(&agent, "{}") else { panic!("no state") };
+    assert!(state.to_json().contains("nested more than 32 deep"));
+}

@@ -137,3 +137,49 @@ fn null_sections_are_empty() {
     );
     assert_eq!(state_of(&agent, "{}"), r#"{"result":null}"#);
 }
+
+#[test]
+fn validation_leaves_nothing_behind() {
+    // CK-2: only an agent that is loaded gets a directory for its checkpoints.
+    let text = "nodes: [{name: a, interrupt: before}]";
+    assert_eq!(validate_text(text, None, &options()), []);
+    let agent = load(text);
+    let checkpoint = agent.context().roots().checkpoint.to_json();
+    assert!(checkpoint.contains("tea_checkpoint_"), "{checkpoint}");
+    let crate::checkpoint::Store::Directory(directory) = agent.graph().settings().store.clone() else {
+        panic!("no directory");
+    };
+    assert!(directory.is_dir());
+    std::fs::remove_dir(directory).unwrap();
+}
+
+#[test]
+fn sections_for_others_are_checked() {
+    // IV-1, EX-3, EX-4, SR-2, SR-3, IM-10, OT-1
+    for (text, message) in [
+        (
+            "input_schema: {a: {type: string}}",
+            "Invalid type 'string'. Must be one of: str, int, float, bool, list, dict",
+        ),
+        (
+            "validation_constraints: {language: lua}",
+            "validation_constraints language must be 'prolog', got 'lua'",
+        ),
+        ("semantic_probes: [{for_each: x}]", "semantic_probes[0] missing required 'probe' field"),
+        (
+            "settings: {parallel: {streams: {enabled: true}}}",
+            "Streams require parallel_strategy: process, got 'thread'. Add 'settings.parallel.strategy: process' to your YAML.",
+        ),
+        (
+            "settings: {parallel: {strategy: process, streams: {enabled: true}}}\nnodes: [{name: a, streams: {stdin: c}}]",
+            "Stream 'c' is consumed by ['a'] but has no producer. Add a node with 'streams.stdout: c'.",
+        ),
+        ("imports: [{path: x.py}]", "'imports' loads Python modules, which this host does not run"),
+        (
+            "output_schema: {a: {default: 1}}",
+            "1 validation error for OutputSchemaField\nvalue\n  Field required",
+        ),
+    ] {
+        assert_eq!(refused(text).to_string(), message);
+    }
+}

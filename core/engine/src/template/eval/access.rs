@@ -8,6 +8,7 @@ use super::Renderer;
 use super::expr::{undefined_error, val_range_len};
 use super::val::{Missing, Obj, R, Val, type_error, value_error};
 use crate::host::{Lookup, Resolved};
+use crate::run::state_of_result;
 use crate::template::methods;
 use crate::template::parse::ast::{Path, Step};
 use crate::template::scope::Root;
@@ -85,7 +86,10 @@ impl Renderer<'_> {
     #[allow(clippy::option_option)]
     fn map_get(&mut self, object: &Val, key: &Value) -> R<Option<Option<Val>>> {
         Ok(match object {
-            Val::V(Value::Map(map)) => Some(map.get(key).cloned().map(|value| self.current(Val::V(value)))),
+            Val::V(Value::Map(map)) => {
+                let found = map.get(key).or_else(|| state_of_result(map)?.get(key));
+                Some(found.cloned().map(|value| self.current(Val::V(value))))
+            }
             Val::Dict(dict) => {
                 let data = dict.data.borrow();
                 if dict.dot && data.get_str("get").is_some() {
@@ -235,7 +239,8 @@ impl Renderer<'_> {
                 if methods::is_map_method(name) {
                     return Ok(Val::obj(Obj::Method(object.clone(), Arc::clone(name))));
                 }
-                if let Some(value) = map.get(&**name) {
+                let found = map.get(&**name).or_else(|| state_of_result(map)?.get(&**name));
+                if let Some(value) = found {
                     return Ok(self.current(Val::V(value.clone())));
                 }
                 return Ok(self.missing_attr_of_map(name, false));
@@ -343,7 +348,10 @@ impl Renderer<'_> {
     pub(in crate::template) fn own_item(&mut self, object: &Val, key: &Val) -> R<Option<Val>> {
         Ok(match object {
             Val::V(Value::Map(map)) => match (key, key.text()) {
-                (_, Some(text)) => map.get(text).cloned().map(Val::V),
+                (_, Some(text)) => {
+                    let found = map.get(text).or_else(|| state_of_result(map)?.get(text));
+                    found.cloned().map(Val::V)
+                }
                 _ => match self.hashable(key)? {
                     Some(key) => map.get(key.value()).cloned().map(Val::V),
                     None => None,

@@ -1,5 +1,6 @@
 //! Methods of maps.
 
+use crate::run::state_of_result;
 use crate::template::eval::Renderer;
 use crate::template::eval::val::{Args, Obj, R, Val, failure};
 use crate::value::Value;
@@ -11,7 +12,10 @@ impl Renderer<'_> {
                 let [key, default] = args.exactly("get", 1)?;
                 let key = self.key(&key.unwrap_or(Val::NULL))?;
                 let found = match value {
-                    Val::V(Value::Map(map)) => map.get(key.value()).cloned().map(Val::V),
+                    Val::V(Value::Map(map)) => {
+                        let found = map.get(key.value()).or_else(|| state_of_result(map)?.get(key.value()));
+                        found.cloned().map(Val::V)
+                    }
                     Val::Dict(dict) => dict.data.borrow().get(key.value()),
                     _ => None,
                 };
