@@ -422,7 +422,8 @@ extern "C" {
 // `roots` (map of the names that the template sees; a map or an object of the host among them answers null for a
 // missing key), `env` (true: the name `env` is the environment of the process), `strict` (false: an ordinary
 // failure in a single expression gives the text of the template), `text` (false; true: the text also of a single
-// expression). Compiled templates are kept.
+// expression), `plain` (false; true: roots are plain maps, whose missing keys are undefined). Compiled templates are
+// kept.
 //
 // Errors: TEA_ERR_TEMPLATE, with the class of the exception that the reference raises.
 //
@@ -492,7 +493,8 @@ int64_t tea_agent_choose(const struct tea_graph *graph,
                          uint64_t state,
                          struct tea_error **err);
 
-// The names of the actions that the engine does itself, as a JSON list.
+// The actions that the engine does itself, as a JSON map: names, and the parameters that each gets as they are
+// written (see `raw_parameters` of tea_agent_load).
 //
 // # Safety
 // `engine` is a live engine, `out` a buffer, `err` NULL or writable.

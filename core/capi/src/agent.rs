@@ -455,7 +455,8 @@ pub unsafe extern "C" fn tea_agent_choose(
     unsafe { guarded(err, body) }
 }
 
-/// The names of the actions that the engine does itself, as a JSON list.
+/// The actions that the engine does itself, as a JSON map: names, and the parameters that each gets as they are
+/// written (see `raw_parameters` of tea_agent_load).
 ///
 /// # Safety
 /// `engine` is a live engine, `out` a buffer, `err` NULL or writable.
@@ -468,8 +469,13 @@ pub unsafe extern "C" fn tea_engine_actions(
     // SAFETY: the caller's promise.
     let body = || unsafe {
         handle(engine, "engine")?;
-        let names = Registry::core().names().map(Value::from).collect();
-        tea_buffer::put(out, Value::list(names).to_json())?;
+        let registry = Registry::core();
+        let mut actions = Map::new();
+        for name in registry.names() {
+            let raw = registry.raw_parameters(name).iter().map(|name| Value::from(*name)).collect();
+            actions.insert(name.into(), Value::list(raw));
+        }
+        tea_buffer::put(out, Value::map(actions).to_json())?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.

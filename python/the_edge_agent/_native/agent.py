@@ -132,12 +132,16 @@ def response(json_text: str) -> Any:
 # Loading
 
 
-def core_actions() -> list[str]:
-    """The names of the actions that the engine does itself."""
-    out = ffi.new("tea_buffer *")
-    call(lib.tea_engine_actions, engine(), out)
-    names: list[str] = decode(take(out))
-    return names
+_core_actions: dict[str, list[str]] = {}
+
+
+def core_actions() -> dict[str, list[str]]:
+    """The actions that the engine does itself, and the parameters that each gets as they are written."""
+    if not _core_actions:
+        out = ffi.new("tea_buffer *")
+        call(lib.tea_engine_actions, engine(), out)
+        _core_actions.update(decode(take(out)))
+    return _core_actions
 
 
 class Agent:
@@ -150,6 +154,13 @@ class Agent:
         out, info = ffi.new("tea_graph **"), ffi.new("tea_buffer *")
         options = {"host_actions": True, "checkpointer": "memory", **options}
         options["languages"] = ["python", "python-expression"]
+        if "raw_parameters" not in options:
+            registry = owner.__dict__.get("actions_registry", {})
+            options["raw_parameters"] = {
+                name: raw
+                for name, raw in core_actions().items()
+                if raw and isinstance(registry.get(name), CoreAction)
+            }
         if isinstance(source, str):
             data = source.encode()
         else:

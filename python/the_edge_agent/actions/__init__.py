@@ -41,7 +41,7 @@ def _add_core(registry: dict[str, Callable[..., Any]], engine: Any) -> None:
     """The actions of the engine; names of one action share one marker."""
     from .._native.agent import CoreAction, core_actions
 
-    names = core_actions()
+    names = list(core_actions())
     # `actions.json_parse` and `json_parse` are other names of `json.parse`.
     dotted = {
         name.replace(".", "_"): name for name in names if not name.startswith("actions.") and "." in name
