@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+
 from the_edge_agent import YAMLEngine
 
 

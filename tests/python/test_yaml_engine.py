@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+
 from the_edge_agent import END, START, MemoryCheckpointer, StateGraph, YAMLEngine
 
 QUIET: dict[str, Any] = {"enable_ltm": False, "enable_graph": False}
@@ -179,6 +180,16 @@ class TestLoading:
         (tmp_path / "empty.yaml").write_text("")
         with pytest.raises((AttributeError, TypeError)):
             engine().load_from_file(tmp_path / "empty.yaml")
+
+    @pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have notes from Python 3.11 on")
+    def test_errors_say_where(self, tmp_path: Path) -> None:
+        """Issue 4, bad input: file, line, column and path are noted on the error."""
+        path = tmp_path / "a.yaml"
+        path.write_text("nodes:\n- name: a\n- name: b\n  goto: nowhere\n")
+        with pytest.raises(ValueError, match="nowhere") as caught:
+            engine().load_from_file(path)
+        (note,) = caught.value.__notes__
+        assert f"{path}:4:" in note and "nodes[1].goto" in note
 
     def test_dict_is_not_copied(self) -> None:
         """YM-2, LD-3."""

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+
 from the_edge_agent import YAMLEngine
 
 

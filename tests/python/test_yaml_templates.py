@@ -9,6 +9,7 @@ import pickle
 from typing import Any
 
 import pytest
+
 from the_edge_agent import YAMLEngine
 from the_edge_agent.yaml_engine import DotDict
 from the_edge_agent.yaml_templates import TemplateProcessor

@@ -11,6 +11,7 @@ import weakref
 from typing import Any
 
 import pytest
+
 from the_edge_agent import YAMLEngine
 from the_edge_agent._native.host import kept
 

@@ -8,5 +8,7 @@
 - `calls`: how a node's or condition's function wants its arguments;
 - `graph`: a graph's twin in the library;
 - `driver`: pulls a run and answers it;
+- `agent`: agents from YAML: loading, what their nodes ask for, templates and conditions by themselves;
+- `code`: blocks of Python code in agents;
 - `branches`: drives the branches of a run on an executor.
 """

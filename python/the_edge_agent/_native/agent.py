@@ -144,6 +144,20 @@ def core_actions() -> dict[str, list[str]]:
     return _core_actions
 
 
+def _locate(error: Exception, source: bytes, options: dict[str, Any]) -> None:
+    """Notes where in the agent an error is: file, line, column, path. Its message stays the reference's."""
+    out = ffi.new("tea_graph **")
+    try:
+        call(lib.tea_agent_load, engine(), source, dumps({**options, "detail": True}), out, NULL)
+    except Exception as detailed:
+        place = detailed.args[-1] if detailed.args else None
+        add_note = getattr(error, "add_note", None)  # Python 3.11
+        if add_note is not None and isinstance(place, str) and place != str(error):
+            add_note(place)
+    else:
+        lib.tea_graph_free(out[0])
+
+
 class Agent:
     """A loaded agent: its graph in the library, and the engine (`YAMLEngine`) whose actions it uses."""
 
@@ -166,7 +180,11 @@ class Agent:
         else:
             data = dumps(throughout(source))
             options["json"] = True
-        call(lib.tea_agent_load, engine(), data, dumps(options), out, info)
+        try:
+            call(lib.tea_agent_load, engine(), data, dumps(options), out, info)
+        except Exception as error:
+            _locate(error, data, options)
+            raise
         self.pointer = ffi.gc(out[0], lib.tea_graph_free)
         self.engine = owner
         # What the library tells about the agent.
