@@ -24,6 +24,9 @@ GOTO = 1
 _ACTION = 0
 _CODE = 1
 
+_RESULT = int(lib.TEA_ANSWER_RESULT)
+_CORE = int(lib.TEA_ANSWER_CORE)
+
 # Calls of language models, which get settings for tracing.
 LLM_ACTIONS = frozenset(
     {"llm.call", "llm.chat", "llm.stream", "llm.tools", "actions.llm_call", "actions.llm_stream"}
@@ -161,7 +164,7 @@ def _locate(error: Exception, source: bytes, options: dict[str, Any]) -> None:
 class Agent:
     """A loaded agent: its graph in the library, and the engine (`YAMLEngine`) whose actions it uses."""
 
-    __slots__ = ("engine", "info", "names", "pointer")
+    __slots__ = ("_asked", "engine", "info", "names", "pointer")
 
     def __init__(self, owner: Any, source: Any, options: dict[str, Any]) -> None:
         """`source`: the path of a file, or the document as a dictionary. Raises what a bad document raises."""
@@ -189,6 +192,9 @@ class Agent:
         self.engine = owner
         # What the library tells about the agent.
         self.info: dict[str, Any] = decode(take(info))
+        # The nodes whose updates something else looks at.
+        nodes = self.info["config"].get("nodes") or []
+        self._asked = {node["name"] for node in nodes if node.get("goto") is not None}
         # What code in Python sees besides the names of the call.
         self.names: dict[str, Any] = {}
 
@@ -233,7 +239,7 @@ class Agent:
                     raise error_of(item, error)
                 if kind == driver.REQUEST:
                     try:
-                        answer = self.answer(graph, cursor, details, state, config, node)
+                        answer = self.answer(graph, cursor, details, state, config, node, alone=True)
                     except Exception as exception:
                         # A response is a failure too, here where nobody else answers.
                         cause = exception
@@ -258,8 +264,13 @@ class Agent:
 
     # What the work of nodes asks for
 
-    def answer(self, graph: Any, cursor: Any, details: Any, state: Any, config: Any, node: Any) -> int:
-        """Does what a program asks for; the answer to the step. Raises what actions and code raise."""
+    def answer(
+        self, graph: Any, cursor: Any, details: Any, state: Any, config: Any, node: Any, alone: bool = False
+    ) -> int:
+        """Does what a program asks for; the answer to the step. Raises what actions and code raise.
+
+        `alone`: the work of the node is called as a function, which changes no state.
+        """
         kind = details.flag
         if kind not in (_ACTION, _CODE):
             time.sleep(details.milliseconds / 1000)
@@ -268,30 +279,36 @@ class Agent:
             # Steps and loops work on a state of their own.
             state = object_of(details.result)
         if kind == _CODE:
-            result = self._code(details, state, config, node, graph)
+            language = text(details.text)
+            result = self._code(language, text(details.raised), state, config, node, graph)
+            whole = language == "python" and isinstance(result, dict)
+            if whole and not (alone or details.result or node in self._asked):
+                # Nobody else looks at the update: it need not cross.
+                state.update(result)
+                return driver.ANSWER_DONE
         else:
             name = text(details.text)
             function = self.engine.actions_registry.get(name)
             if function is None:
                 raise ValueError(f"Unknown action: {name}")
             if isinstance(function, CoreAction) and name in function.names:
-                return int(lib.TEA_ANSWER_CORE)
+                return _CORE
             arguments = decode(text(details.json))
             result = self._act(name, function, arguments, state, config, node, graph)
         form = entries(result) if isinstance(result, dict) else by_reference(result)
         call(lib.tea_cursor_result, cursor, dumps(form))
-        return int(lib.TEA_ANSWER_RESULT)
+        return _RESULT
 
-    def _code(self, details: Any, state: Any, config: Any, node: Any, graph: Any) -> Any:
+    def _code(self, language: str, source: str, state: Any, config: Any, node: Any, graph: Any) -> Any:
         from . import code
 
         names = {"state": state, "config": config, "node": node, "graph": graph}
-        if text(details.text) == "python-expression":
-            return code.evaluate(text(details.raised), names)
+        if language == "python-expression":
+            return code.evaluate(source, names)
         if "parallel_results" in state:
             names["parallel_results"] = state["parallel_results"]
         names.update(self.names)
-        return code.run(text(details.raised), names)
+        return code.run(source, names)
 
     def _act(
         self,

@@ -7,6 +7,7 @@ is run as it stands, and the names that it assigns are the update of the state.
 from __future__ import annotations
 
 import ast
+import json
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +69,6 @@ def run(source: str, names: dict[str, Any]) -> Any:
         if len(_blocks) >= _MOST:
             _blocks.clear()
         block = _blocks[source] = _Block(source)
-    import json
-
     names["json"] = json
     names["requests"] = names["datetime"] = None
     for name in block.imports:

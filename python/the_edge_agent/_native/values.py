@@ -119,11 +119,18 @@ def _throughout(value: Any) -> Any:
     return by_reference(value)
 
 
+_encode: Callable[[Any], str] | None = None
+
+
 def dumps(value: Any) -> bytes:
     """JSON text of what the functions above return."""
-    from json import dumps as dump
+    global _encode
+    if _encode is None:
+        from json import JSONEncoder
 
-    return dump(value, ensure_ascii=False, separators=(",", ":")).encode()
+        # `json.dumps` makes an encoder for each call.
+        _encode = JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    return _encode(value).encode()
 
 
 def _put(out: Any, value: Any) -> Any:
