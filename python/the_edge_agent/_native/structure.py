@@ -6,7 +6,11 @@ same ones, so that a change made through networkx, or on an attribute dictionary
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
+
+
+_structures = count(1)
 
 
 class Tracked(dict[Any, Any]):
@@ -68,7 +72,8 @@ class Structure:
     __slots__ = ("nodes", "predecessors", "successors", "version")
 
     def __init__(self) -> None:
-        self.version = 0
+        # Versions of two structures are never equal: a graph may be given another one while it runs.
+        self.version = next(_structures) << 40
         self.nodes = self.tracked()
         self.successors = self.tracked()
         self.predecessors = self.tracked()

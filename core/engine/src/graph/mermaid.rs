@@ -177,7 +177,7 @@ mod tests {
                 "my_node_2[my-node]",
                 "process_v1_[process(v1)]",
                 "A_B[A/B]",
-                "say_\"hi\"[\"say 'hi'\"]",
+                "say_\"hi\"[say 'hi']",
                 "a_0_[\"a[0]\"]",
                 "two\nlines[\"two<br/>lines\"]".split('\n').next().unwrap(),
                 "lines[\"two<br/>lines\"]",
