@@ -278,6 +278,8 @@ class YAMLEngine:
             llm_settings=own["llm_settings"],
         )
         self._graphs.add(graph)
+        # The graph has it all now.
+        agent.info = {}
         return graph
 
     def _graph(

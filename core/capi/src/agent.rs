@@ -510,6 +510,9 @@ thread_local! {
 unsafe fn give(out: *mut tea_buffer, value: Value) -> Result<(), Failed> {
     // SAFETY: the caller's promise.
     unsafe { tea_buffer::put(out, value.to_json()) }?;
+    if matches!(value, Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_)) {
+        return Ok(());
+    }
     let before = GIVEN.with(|given| given.replace(value));
     drop(before);
     Ok(())

@@ -89,7 +89,9 @@ def step(key: Any) -> str:
 
 def decode(text: str, kept: Objects) -> Any:
     """The value of JSON text; `kept` holds the objects that references name."""
-    return _untagged(json.loads(text), kept)
+    value = json.loads(text)
+    # Without a tag in it everything is what it looks like.
+    return _untagged(value, kept) if TAG in text or "\\u0024" in text else value
 
 
 def _untagged(value: Any, kept: Objects) -> Any:
