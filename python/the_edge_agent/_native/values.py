@@ -8,6 +8,7 @@ answered", with class and text as the reason: templates treat it like an error o
 from __future__ import annotations
 
 from _thread import get_ident
+from array import array
 from typing import TYPE_CHECKING, Any
 
 from .host import _lent, _park, flows, keep, kept
@@ -249,34 +250,82 @@ _QUERIES: dict[int, Callable[[Any, Any], Any]] = {
 }
 
 
+# Paths and values are read and written as machine words, many at once: each access to a member of a struct costs as
+# much as all of them. A `tea_path` is two words, a `tea_step` and a `tea_value` are four.
+_words_of = ffi.typeof("uint64_t *")
+_bytes_of = ffi.typeof("char *")
+_cast, _unpack = ffi.cast, ffi.unpack
+assert ffi.sizeof("tea_path") == 16 and ffi.sizeof("tea_step") == ffi.sizeof("tea_value") == 32
+
+
+def _follow(start: Any, steps: list[int]) -> Any:
+    """The value at the end of a path; MISSING with the number of the step that led nowhere as a pair."""
+    value = start
+    for at in range(0, len(steps), 4):
+        address, size, index, is_index = steps[at : at + 4]
+        if is_index & 0xFF:
+            value = _item(value, index if index <= _LARGEST else index - (1 << 64))
+        else:
+            key = _unpack(_cast(_bytes_of, address), size).decode() if size else ""
+            if type(value) is dict:
+                value = value.get(key, MISSING)
+            else:
+                found = _item(value, key)
+                value = _attribute(value, key) if found is MISSING else found
+        if value is MISSING:
+            return (MISSING, at >> 2)
+    return value
+
+
+def _word(value: Any, texts: list[bytes], size: int) -> tuple[int, int, int, int]:
+    """A value as words; the place of its text, which is appended to `texts`, counts from their beginning."""
+    kind = type(value)
+    if kind is str:
+        try:
+            data = value.encode()
+        except UnicodeEncodeError:
+            # UTF-8 cannot hold lone surrogates.
+            return (_HOST, keep(value), 0, 0)
+        texts.append(data)
+        return (_TEXT, 0, size, len(data))
+    if kind is int and _SMALLEST <= value <= _LARGEST:
+        return (_INT, value & _WORD, 0, 0)
+    if value is None:
+        return (_NULL, 0, 0, 0)
+    if kind is bool:
+        return (_BOOL, int(value), 0, 0)
+    if kind is tuple and len(value) == 2 and value[0] is MISSING:
+        return (_NOTHING, value[1], 0, 0)
+    form = by_reference(value)
+    if type(form) is dict and form["$tea"][0] == "host":
+        return (_HOST, form["$tea"][1], 0, 0)
+    data = dumps(form)
+    texts.append(data)
+    return (_JSON, 0, size, len(data))
+
+
 @ffi.def_extern(error=_HOST_ERROR, onerror=_park)  # type: ignore[untyped-decorator,unused-ignore]
 def tea_py_resolve(_data: Any, root: int, paths: Any, n: int, out: Any) -> int:
     try:
         start = object_of(root)
-        lent = []
-        for index in range(n):
-            path, place, value = paths[index], out[index], start
-            steps = path.steps
-            for depth in range(path.len):
-                step = steps[depth]
-                if step.is_index:
-                    value = _item(value, step.index)
-                else:
-                    name = step.key
-                    key = bytes(ffi.buffer(name.ptr, name.len)).decode() if name.len else ""
-                    if type(value) is dict:
-                        value = value.get(key, MISSING)
-                    else:
-                        found = _item(value, key)
-                        value = _attribute(value, key) if found is MISSING else found
-                if value is MISSING:
-                    place.tag, place.bits = _NOTHING, depth
-                    break
-            else:
-                buffer = _put(place, value)
-                if buffer is not None:
-                    lent.append(buffer)
-        _lent[get_ident()] = lent
+        heads = _unpack(_cast(_words_of, paths), 2 * n)
+        texts: list[bytes] = []
+        words: list[int] = []
+        size = 0
+        for at in range(0, 2 * n, 2):
+            count = heads[at + 1]
+            steps = _unpack(_cast(_words_of, heads[at]), 4 * count) if count else []
+            word = _word(_follow(start, steps), texts, size)
+            words.extend(word)
+            size += word[3]
+        if texts:
+            buffer = ffi.from_buffer(b"".join(texts))
+            base = int(_cast("uintptr_t", buffer))
+            for at in range(2, 4 * n, 4):
+                if words[at + 1]:
+                    words[at] += base
+            _lent[get_ident()] = buffer
+        ffi.memmove(out, array("Q", words), 32 * n)
     except Exception as error:
         return _refuse(out[0], error)
     return 0
