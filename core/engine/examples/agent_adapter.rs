@@ -3,18 +3,14 @@
 //! `run.py --host core/target/debug/examples/agent_adapter --area graph`; see the README of the conformance suite
 //! for the protocol.
 
-use std::collections::VecDeque;
 use std::io::{self, BufRead, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 use tea_engine::actions::{KeyValueStore, MemoryKeyValueStore};
 use tea_engine::agent::{Agent, AgentError, LoadOptions};
-use tea_engine::checkpoint::{Checkpoint, MemoryStore, Store};
+use tea_engine::checkpoint::{MemoryStore, Store};
 use tea_engine::map;
-use tea_engine::run::{
-    Answer, Cursor, Event, Failure, Item, Live, Method, Options, RaiseError, Request, Start,
-};
+use tea_engine::run::{Beginning, DriveError, Driver, Failure, Handler, Method};
 use tea_engine::schema::input::rejection;
 use tea_engine::state::State;
 use tea_engine::template::{Condition, Dialect, Jinja, Root, Scope, TemplateEngine, TemplateError};
@@ -42,8 +38,17 @@ fn answer(request: &Map) -> Value {
     }
     match request.get("op").and_then(Value::as_str) {
         Some("hello") => {
-            let features =
-                ["lua", "files", "bigint", "yaml-values", "jsonschema", "jmespath", "storage", "ltm"];
+            let features = [
+                "lua",
+                "files",
+                "bigint",
+                "yaml-values",
+                "jsonschema",
+                "jmespath",
+                "sessions",
+                "storage",
+                "ltm",
+            ];
             let features: Vec<Value> = features.into_iter().map(Value::from).collect();
             map! { "name" => "tea-engine", "features" => features, "env" => false, "loose_numbers" => false }
         }
@@ -134,155 +139,75 @@ fn failure(class: &str, text: impl Into<String>) -> Failure {
 }
 
 fn step(agent: &Agent, step: &Map, last: &Value, events: &mut Vec<Value>) -> Result<(), Failure> {
-    let method = match step.get("call").and_then(Value::as_str) {
-        Some("stream") => Method::Stream,
-        _ => Method::Invoke,
+    let (call, method) = match step.get("call").and_then(Value::as_str) {
+        Some("stream") => ("stream", Method::Stream),
+        _ => ("invoke", Method::Invoke),
     };
-    let mut config = part(step, "config");
-    let mut state = part(step, "input");
-    let mut start = Start::Fresh;
-    if step.get("resume").is_some_and(Value::is_truthy) {
+    let (mut state, config) = (part(step, "input"), part(step, "config"));
+    let beginning = if step.get("resume").is_some_and(Value::is_truthy) {
         let id = step.get("checkpoint").unwrap_or(last);
         let Value::Str(id) = id else {
-            let call = if method == Method::Stream { "stream" } else { "invoke" };
             let text = format!(
                 "checkpoint parameter required when input_state is None. Use {call}(None, checkpoint='...') to resume \
                  from an interrupt."
             );
             return Err(failure("ValueError", text));
         };
-        let checkpoint = match &agent.graph().settings().store {
-            Store::Memory(store) => store.load(id),
-            _ => Checkpoint::load(Path::new(&**id)),
-        };
-        let checkpoint = checkpoint.map_err(|error| failure("ValueError", error.to_string()))?;
-        let node = agent.graph().topology().find(&checkpoint.node).ok_or_else(|| {
-            let text = format!("Checkpoint node '{}' does not exist in the graph.", checkpoint.node);
-            failure("ValueError", text)
-        })?;
-        start = Start::Resume { node, interrupt: checkpoint.interrupt };
-        state = checkpoint.state.into_iter().chain(state).collect();
-        config = checkpoint.config.into_iter().chain(config).collect();
-    } else if let (Method::Invoke, Some(schema)) = (method, agent.input_schema()) {
-        match schema.validate(&state) {
-            Ok(valid) => state = valid,
-            Err(details) => {
-                events.push(rejection(&details, &state));
-                return Ok(());
+        Beginning::load(agent.graph(), id, &state, &config)
+            .map_err(|error| failure("ValueError", error.to_string()))?
+    } else {
+        if method == Method::Invoke {
+            match agent.check_input(&state) {
+                Ok(checked) => state = checked,
+                Err(details) => {
+                    events.push(rejection(&details, &state));
+                    return Ok(());
+                }
             }
         }
-    }
-    if let Some(Value::Int(workers)) = config.get("max_workers")
+        if let Some(sessions) = agent.sessions() {
+            state = sessions.begin(state);
+        }
+        Beginning::fresh(Arc::new(state), Arc::new(config))
+    };
+    if let Some(Value::Int(workers)) = beginning.config.get("max_workers")
         && *workers < 1
     {
         return Err(failure("ValueError", "max_workers must be greater than 0"));
     }
-    let options = Options { method, start, run: 0, config: Arc::new(config) };
-    let cursor = Cursor::new(Arc::clone(agent.graph()), None, State::core(Arc::new(state)), options);
-    Driver { agent, cursor, branches: VecDeque::new() }.run(events)
+    let mut driver = Driver::new(Arc::clone(agent.graph()), method, beginning, Alone);
+    while let Some(mut event) = driver.next_event().map_err(of_drive)? {
+        let is_final = event.as_map().and_then(|event| event.get("type")?.as_str()) == Some("final");
+        if let (true, Some(sessions), State::Core(state)) = (is_final, agent.sessions(), driver.state()) {
+            sessions.end(&state.map());
+        }
+        if let Value::Map(map) = &mut event
+            && map.contains_key("output")
+        {
+            let map = Arc::make_mut(map);
+            if agent.has_output() {
+                map.insert("output".into(), agent.output(driver.state()));
+            } else {
+                map.shift_remove("output");
+            }
+        }
+        events.push(event);
+    }
+    Ok(())
 }
 
-struct Driver<'a> {
-    agent: &'a Agent,
-    cursor: Cursor,
-    branches: VecDeque<Cursor>,
+/// A host without functions, actions and languages.
+struct Alone;
+
+impl Handler for Alone {
+    type Error = DriveError;
 }
 
-impl Driver<'_> {
-    fn live(&self) -> Live {
-        let settings = self.agent.graph().settings();
-        Live {
-            stops: !(settings.interrupt_before.is_empty() && settings.interrupt_after.is_empty()),
-            raises: settings.raise_exceptions,
-            ..Live::default()
-        }
-    }
-
-    fn run(&mut self, events: &mut Vec<Value>) -> Result<(), Failure> {
-        let mut answer = Answer::Start { announce: false };
-        loop {
-            let item = self
-                .cursor
-                .step(answer, self.live())
-                .map_err(|error| failure("RuntimeError", error.to_string()))?;
-            answer = match item {
-                Item::Done => return Ok(()),
-                Item::Event(event) => {
-                    let mut value = self.cursor.event_value(&event);
-                    if let (Event::Final { output: true }, Value::Map(map)) = (&event, &mut value)
-                        && self.agent.has_output()
-                    {
-                        let output = self.agent.output(self.cursor.state());
-                        Arc::make_mut(map).insert("output".into(), output);
-                    } else if let (Event::Final { .. }, Value::Map(map)) = (&event, &mut value) {
-                        Arc::make_mut(map).shift_remove("output");
-                    }
-                    events.push(value);
-                    Answer::Done
-                }
-                Item::Error(error) => {
-                    if self.agent.graph().settings().raise_exceptions {
-                        return Err(failure("RuntimeError", error.raised));
-                    }
-                    let state = error.state.and_then(|result| match &result {
-                        Value::Map(map) => map.get("state").filter(|state| state.is_truthy()).cloned(),
-                        _ => None,
-                    });
-                    let event = Event::Error { node: error.node, text: error.text, state };
-                    events.push(self.cursor.event_value(&event));
-                    return Ok(());
-                }
-                Item::Raise(RaiseError::Unchanged(failure)) => return Err(failure),
-                Item::Raise(RaiseError::UnknownNode(node)) => {
-                    let name = self.cursor.topology().name(node);
-                    return Err(failure("RuntimeError", format!("Node '{name}' not found in the graph")));
-                }
-                Item::Launch { .. } => {
-                    let branch = self.cursor.branch(None);
-                    self.branches
-                        .push_back(branch.map_err(|error| failure("RuntimeError", error.to_string()))?);
-                    Answer::Done
-                }
-                Item::Wait => {
-                    self.branch()?;
-                    Answer::Done
-                }
-                Item::Request { request, .. } => request_of(request),
-                _ => Answer::Done,
-            };
-        }
-    }
-
-    fn branch(&mut self) -> Result<(), Failure> {
-        let Some(mut branch) = self.branches.pop_front() else {
-            return Err(failure("RuntimeError", "the run waits for a branch that is not running"));
-        };
-        let mut answer = Answer::Start { announce: false };
-        loop {
-            let item = branch
-                .step(answer, self.live())
-                .map_err(|error| failure("RuntimeError", error.to_string()))?;
-            answer = match item {
-                Item::Done => return Ok(()),
-                Item::Event(event) => Answer::Kept(branch.event_value(&event)),
-                Item::Outcome(outcome) => Answer::Kept(branch.outcome_value(&outcome)),
-                Item::Request { request, .. } => request_of(request),
-                _ => Answer::Done,
-            };
-        }
-    }
-}
-
-fn request_of(request: Request) -> Answer {
-    match request {
-        Request::Action { .. } => Answer::Core,
-        Request::Code { language, .. } => {
-            Answer::Failed(failure("RuntimeError", format!("code in {language} is not run here")))
-        }
-        Request::Sleep(duration) => {
-            std::thread::sleep(duration);
-            Answer::Done
-        }
+fn of_drive(error: DriveError) -> Failure {
+    match error {
+        DriveError::Unchanged(failure) => failure,
+        DriveError::UnknownNode(_) => failure("RuntimeError", error.to_string()),
+        error => failure(error.class(), error.to_string()),
     }
 }
 

@@ -54,6 +54,7 @@ _MODULES = {
     "catalog_sqlite": ("SQLiteCatalog",),
     "catalog_duckdb": ("DuckDBCatalog",),
     "catalog_sqlalchemy": ("SQLAlchemyCatalog",),
+    "catalog_postgres": ("PostgresCatalog",),
     "duckdb_ltm": ("DuckDBLTMBackend",),
     "query": (
         "QueryEngine",

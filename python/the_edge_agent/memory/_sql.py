@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import StaticPool
 
 from the_edge_agent.memory._results import dump_json
@@ -146,7 +146,8 @@ def in_transaction(engine: sa.Engine, work: Callable[[sa.Connection], T], reads_
     another writer (deadlock, serialisation failure); after ten attempts the database's error is raised.
 
     ``reads_first`` is for work that decides on its writes by what it reads: SQLite then takes the write lock
-    at the start, since a later upgrade would fail when another process has written meanwhile.
+    at the start, since a later upgrade would fail when another process has written meanwhile. An insert that
+    another process was faster with is then tried again as well, as an update by what it reads now.
     """
     for attempt in range(_ATTEMPTS):
         try:
@@ -155,9 +156,10 @@ def in_transaction(engine: sa.Engine, work: Callable[[sa.Connection], T], reads_
                     conn.exec_driver_sql("BEGIN IMMEDIATE")
                 return work(conn)
         except DBAPIError as error:
-            if attempt == _ATTEMPTS - 1 or not is_retryable(error):
+            again = is_retryable(error) or (reads_first and isinstance(error, IntegrityError))
+            if attempt == _ATTEMPTS - 1 or not again:
                 raise
-            time.sleep(random.uniform(0, 0.01 * 2**attempt))
+            time.sleep(random.uniform(0, 0.005 * 2**attempt))
     raise AssertionError("unreachable")
 
 

@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from psycopg_pool import ConnectionPool
-
 from the_edge_agent.memory._catalog_sql import Cursor, SQLCatalog
+
+ConnectionPool: Any
+try:
+    from psycopg_pool import ConnectionPool
+except ImportError:
+    ConnectionPool = None
 
 
 class PostgresCatalog(SQLCatalog):
@@ -17,7 +21,8 @@ class PostgresCatalog(SQLCatalog):
 
     ``connection_string`` is a libpq URL or keyword string; the pool keeps ``min_size`` to ``max_size``
     connections. ``auto_migrate`` creates missing tables, ``lazy`` connects at the first use. Raises
-    ``psycopg_pool.PoolTimeout`` when the server cannot be reached within 30 seconds.
+    ``ImportError`` without psycopg and ``psycopg_pool.PoolTimeout`` when the server cannot be reached within
+    30 seconds.
     """
 
     mark = "%s"
@@ -30,6 +35,10 @@ class PostgresCatalog(SQLCatalog):
         auto_migrate: bool = True,
         lazy: bool = False,
     ) -> None:
+        if ConnectionPool is None:
+            raise ImportError(
+                "psycopg not installed. Install with: pip install 'psycopg[binary]' psycopg_pool"
+            )
         self._connection_string = connection_string
         self._min_size = min_size
         self._max_size = max_size

@@ -78,6 +78,8 @@ class DuckDBLTMBackend:
             self._make_directory()
             if self._engine is None:
                 self._engine = self._create_engine()
+                # The first query then finds an open database.
+                self._engine.warmup(1)
 
     # Parts, made at first use
 

@@ -209,17 +209,10 @@ class EntityHierarchy:
             return self._session_factory()
 
     def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        from sqlalchemy.exc import IntegrityError
-
         from the_edge_agent.memory import _sql
 
         with self._lock:
-            engine = self._open()
-            try:
-                return _sql.in_transaction(engine, work, reads_first=True)
-            except IntegrityError:
-                # Another process has written the same row first; look again.
-                return _sql.in_transaction(engine, work, reads_first=True)
+            return _sql.in_transaction(self._open(), work, reads_first=True)
 
     def _read(self, work: Callable[[sa.Connection], T]) -> T:
         with self._lock, self._open().connect() as conn:

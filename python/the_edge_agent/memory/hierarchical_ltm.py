@@ -195,17 +195,11 @@ class HierarchicalLTMBackend(LTMBackend):
             return work(conn)
 
     def _write(self, work: Callable[[sa.Connection], Any]) -> Any:
-        from sqlalchemy.exc import IntegrityError
-
         from the_edge_agent.memory import _sql
 
         engine, _ = self._open()
         with self._lock:
-            try:
-                return _sql.in_transaction(engine, work, reads_first=True)
-            except IntegrityError:
-                # Another process has written the same new key first; look again.
-                return _sql.in_transaction(engine, work, reads_first=True)
+            return _sql.in_transaction(engine, work, reads_first=True)
 
     # Entities and paths
 

@@ -16,6 +16,7 @@ import pytest
 from the_edge_agent.memory import (
     CatalogBackend,
     DuckDBCatalog,
+    PostgresCatalog,
     SQLAlchemyCatalog,
     SQLiteCatalog,
     catalog,
@@ -26,7 +27,6 @@ from the_edge_agent.memory import (
     parse_catalog_config,
     register_catalog_backend,
 )
-from the_edge_agent.memory.catalog_postgres import PostgresCatalog
 
 KINDS = [
     "sqlite",
@@ -356,8 +356,11 @@ def test_duckdb_external_connection() -> None:
 
 def test_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     """ME-82, ME-85"""
-    from the_edge_agent.memory import catalog_duckdb, catalog_sqlalchemy
+    from the_edge_agent.memory import catalog_duckdb, catalog_postgres, catalog_sqlalchemy
 
+    monkeypatch.setattr(catalog_postgres, "ConnectionPool", None)
+    with pytest.raises(ImportError, match="psycopg not installed"):
+        PostgresCatalog("postgresql://x")
     monkeypatch.setattr(catalog_duckdb, "DUCKDB_AVAILABLE", False)
     monkeypatch.setattr(catalog_sqlalchemy, "SQLALCHEMY_AVAILABLE", False)
     with pytest.raises(ImportError, match=r"duckdb"):

@@ -92,6 +92,9 @@ def test_lazy_and_eager(tmp_path: Path) -> None:
     assert isinstance(lazy.catalog, SQLiteCatalog) and path.exists()
     assert lazy.engine is lazy.query_engine and isinstance(lazy.engine, DuckDBQueryEngine)
     lazy.close()
+    ready = DuckDBLTMBackend(catalog_config={}, storage_uri=str(tmp_path / "r"))
+    assert ready._engine.get_pool_stats()["initialized"] is True and ready._catalog is None
+    ready.close()
     engine = DuckDBQueryEngine()
     eager = DuckDBLTMBackend(catalog_config={}, storage_uri=str(tmp_path / "e"), query_engine=engine)
     assert eager.query_engine is engine and not eager._owns_engine and (tmp_path / "e").exists()

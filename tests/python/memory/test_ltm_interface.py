@@ -178,6 +178,54 @@ def test_import_loads_nothing_heavy() -> None:
     assert done.stdout.startswith("[] ['the_edge_agent.memory', 'the_edge_agent.memory.short_term']")
 
 
+WITHOUT_LIBRARIES = """
+import sys
+optional = ("sqlalchemy duckdb psycopg psycopg_pool fsspec pyarrow redis kuzu lancedb sqlglot numpy openai"
+            " requests tiktoken chromadb model2vec neo4j").split()
+sys.modules.update(dict.fromkeys(optional))
+from the_edge_agent.memory import _availability
+_availability._found.update(dict.fromkeys(optional, False))
+import the_edge_agent.memory as memory
+for name in memory.__all__:
+    getattr(memory, name)
+flags = [name for name in memory.__all__ if name.endswith("_AVAILABLE") and getattr(memory, name)]
+assert flags == [], flags
+assert memory.get_registered_backends() == ["sqlite", "litestream", "blob-sqlite", "postgres", "duckdb"]
+for make, arguments in (
+    (memory.SQLAlchemyBackend, ("sqlite://",)),
+    (memory.PostgresBackend, ("x",)),
+    (memory.PostgresCatalog, ("x",)),
+    (memory.DuckDBCatalog, ()),
+    (memory.SQLAlchemyCatalog, ("x",)),
+    (memory.HierarchicalLTMBackend, ("a", "b", ["c"])),
+    (memory.EntityHierarchy, (["a"], "b")),
+    (memory.DuckDBQueryEngine, ()),
+    (memory.DuckDBVSSIndex, ()),
+    (memory.KuzuBackend, ()),
+    (memory.RedisLock, ("x",)),
+):
+    try:
+        make(*arguments)
+    except ImportError as error:
+        assert "pip install" in str(error), error
+    else:
+        raise AssertionError(make)
+with memory.create_ltm_backend() as backend:
+    assert backend.store("k", 1)["success"] and backend.search("k")["count"] == 1
+from the_edge_agent.memory import engine_wiring
+registry = {}
+engine_wiring.register_all(registry, type("Engine", (), {})())
+assert registry["ltm.store"]({}, "k", 1)["error_type"] == "configuration_error"
+assert registry["memory.sql_query"]({}, "SELECT 1 FROM agent_memory")["error_type"] == "dependency_missing"
+"""
+
+
+def test_everything_imports_without_optional_libraries() -> None:
+    """ME-1, section 2: each name resolves, each constructor says what to install, the default works."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_LIBRARIES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def make_actions(backend: Any) -> dict[str, Any]:
     actions: dict[str, Any] = {}
     register_actions(actions, SimpleNamespace(_ltm_backend=backend) if backend else SimpleNamespace())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{KeyValueStore, Limiters, Memory, Registry};
+use super::{KeyValueStore, Limiters, Memory, Registry, Sessions};
 use crate::run::{Failure, Running, Stop, Task};
 use crate::value::{Map, Value};
 
@@ -21,10 +21,22 @@ pub trait Surroundings: Send + Sync {
         None
     }
 
+    /// The agent's sessions, if it has any (`session.*`).
+    fn sessions(&self) -> Option<Arc<Sessions>> {
+        None
+    }
+
     /// Calls another action by name, as a node would: the host first, if it declares actions, then the registry.
     /// `None` if there is no such action.
     fn action(&self, task: &Task, name: &str, arguments: Arc<Map>) -> Option<Running> {
         let _ = (task, name, arguments);
+        None
+    }
+
+    /// A top-level section of the agent as it stands; `llm_settings` is what calls of language models get besides
+    /// their own parameters, `secrets` what templates see under that name.
+    fn section(&self, name: &str) -> Option<Value> {
+        let _ = name;
         None
     }
 
@@ -89,6 +101,8 @@ pub struct Alone {
     pub memory: Arc<Memory>,
     /// The long-term store.
     pub store: Option<Arc<dyn KeyValueStore>>,
+    /// The sessions.
+    pub sessions: Option<Arc<Sessions>>,
 }
 
 impl Surroundings for Alone {
@@ -102,6 +116,10 @@ impl Surroundings for Alone {
 
     fn store(&self) -> Option<Arc<dyn KeyValueStore>> {
         self.store.clone()
+    }
+
+    fn sessions(&self) -> Option<Arc<Sessions>> {
+        self.sessions.clone()
     }
 
     fn action(&self, task: &Task, name: &str, arguments: Arc<Map>) -> Option<Running> {
@@ -141,8 +159,12 @@ impl ActionCall {
 
     /// The state of the flow as a value; a live object of the host is exported.
     pub fn state(&self) -> Result<Value, Stop> {
-        let scene = &self.task.scene;
-        match (scene.state.value(), &scene.host) {
+        self.exported(self.task.scene.state.value())
+    }
+
+    /// The value, or what the live object of the host holds.
+    pub fn exported(&self, value: Value) -> Result<Value, Stop> {
+        match (value, &self.task.scene.host) {
             (Value::Host(object), Some(host)) => {
                 host.export(object.id()).map_err(|error| failure("RuntimeError", error.message))
             }

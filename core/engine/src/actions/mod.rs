@@ -11,8 +11,10 @@ mod clock;
 mod csv;
 mod data;
 mod errors;
+mod extraction;
 pub mod files;
 pub mod json;
+mod markdown;
 mod memory;
 mod nested;
 pub mod order;
@@ -20,6 +22,8 @@ mod ratelimit;
 mod registry;
 mod retry;
 mod schema_merge;
+mod secrets;
+mod session;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -29,6 +33,7 @@ pub use call::{ActionCall, Alone, NodeWork, Surroundings, failure};
 pub use memory::Memory;
 pub use ratelimit::{Limiter, Limiters};
 pub use registry::{CoreAction, Registry};
+pub use session::Sessions;
 pub use store::{Entry, KeyValueStore, MemoryKeyValueStore, StoreError};
 
 use crate::value::Value;

@@ -59,6 +59,10 @@ impl Registry {
         super::ratelimit::register(&mut registry);
         super::retry::register(&mut registry);
         super::validate::register(&mut registry);
+        super::extraction::register(&mut registry);
+        super::markdown::register(&mut registry);
+        super::secrets::register(&mut registry);
+        super::session::register(&mut registry);
         super::schema_merge::register(&mut registry);
         super::errors::register(&mut registry);
         registry

@@ -2,6 +2,7 @@
 
 use super::load::Loader;
 use super::problem::{Checked, Problem, Within};
+use crate::actions::Sessions;
 use crate::schema::input::InputSchema;
 use crate::value::{Map, Value, repr, text};
 
@@ -12,6 +13,21 @@ impl Loader<'_> {
         let compiled = InputSchema::from_value(schema)
             .map_err(|error| Problem::of(error.class, error.message).under("input_schema"));
         self.report(compiled)
+    }
+
+    /// The sessions in memory that `settings.session` asks for (`SS-1`).
+    pub(super) fn sessions(&mut self, settings: &Map) -> Option<Sessions> {
+        match Sessions::from_settings(settings.get("session").unwrap_or(&Value::Null)) {
+            Ok(sessions) => sessions,
+            Err(error) => {
+                // A host with actions of its own may have that backend.
+                if !self.shared_options().host_actions {
+                    let problem = format!("Failed to configure session backend from YAML: {error}");
+                    self.warn(Problem::warning(problem).under("session").under("settings"));
+                }
+                None
+            }
+        }
     }
 
     /// `imports` are Python: hosts without it have no use for them (`IM-10`).

@@ -193,7 +193,7 @@ struct Warned(std::sync::Mutex<std::collections::HashSet<String>>);
 /// Warns that an expression gave its own text because it failed: once for each expression and flow
 /// (`yaml/Q-1`).
 pub(super) fn warn_once(slots: &Slots, scene: &Scene, what: &str, error: &TemplateError) {
-    if scene.host.is_none() {
+    if !scene.is_observed() {
         return;
     }
     let text = format!(

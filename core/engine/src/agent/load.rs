@@ -18,6 +18,7 @@ use crate::checkpoint::Store;
 use crate::graph::{Action, CompileOptions, Graph, Library};
 use crate::host::{PathStep, When};
 use crate::run::Program;
+use crate::schema::extraction::guiding_prompt;
 use crate::template::TemplateError;
 use crate::value::{Map, Value, text};
 
@@ -215,7 +216,7 @@ impl<'a> Loader<'a> {
         let empty = Map::new();
         let settings = settings::section(&config, "settings", &empty);
         let settings = self.report(settings).unwrap_or(&empty);
-        let roots = self.roots(&config, settings);
+        let mut roots = self.roots(&config, settings);
         let shell = settings::shell_providers(settings, &roots);
         let shell_providers = self.report(shell).unwrap_or_default();
         self.extraction(&config);
@@ -228,6 +229,11 @@ impl<'a> Loader<'a> {
             None => None,
         };
         let input = self.input_schema(&config);
+        let prompt = guiding_prompt(&config)
+            .map_err(|error| Problem::of(error.class, error.message).under("extraction_schema"));
+        if let (Some(Some(prompt)), Value::Map(variables)) = (self.report(prompt), &mut roots.variables) {
+            Arc::make_mut(variables).insert("extraction_prompt".into(), prompt.into());
+        }
         let policy = global_policy(settings);
         self.policy = self.report(policy).unwrap_or_default();
         self.error_settings(settings);
@@ -244,6 +250,7 @@ impl<'a> Loader<'a> {
         let context =
             Arc::new(Context::new(Arc::clone(&config), self.source.base_dir.as_deref(), strict, roots));
         let graph = Arc::new(Graph::new());
+        let sessions = self.sessions(settings).map(Arc::new);
         let shared = Arc::new_cyclic(|own| Shared {
             context: Arc::clone(&context),
             actions: Arc::clone(&self.options.actions),
@@ -253,6 +260,7 @@ impl<'a> Loader<'a> {
             long_term: self.options.long_term.clone(),
             limiters: Arc::default(),
             memory: Arc::default(),
+            sessions: sessions.clone(),
             print: self.options.print.clone(),
             graph: OnceLock::from(Arc::downgrade(&graph)),
             own: own.clone(),
@@ -282,7 +290,7 @@ impl<'a> Loader<'a> {
         let (warnings, errors): (Vec<_>, Vec<_>) =
             self.problems.iter().cloned().partition(|problem| problem.severity == Severity::Warning);
         notes.warnings = warnings;
-        errors.is_empty().then(|| Agent::new(graph, context, notes, input, output))
+        errors.is_empty().then(|| Agent::new(graph, context, notes, input, output, sessions))
     }
 
     fn roots(&mut self, config: &Map, settings: &Map) -> Roots {

@@ -41,7 +41,7 @@ pub use context::{Context, Roots};
 pub use merge::{DELETE_MARKER, MergeError, deep_merge, merge_all, merge_arrays_by_key};
 pub use problem::{AgentError, Place, Problem, Severity};
 
-use crate::actions::{KeyValueStore, Registry};
+use crate::actions::{KeyValueStore, Registry, Sessions};
 use crate::checkpoint::Store;
 use crate::graph::Graph;
 use crate::host::{Host, LogLevel};
@@ -128,6 +128,7 @@ pub struct Agent {
     notes: Notes,
     input: Option<InputSchema>,
     output: Option<OutputSchema>,
+    sessions: Option<Arc<Sessions>>,
 }
 
 impl Agent {
@@ -189,8 +190,9 @@ impl Agent {
         notes: Notes,
         input: Option<InputSchema>,
         output: Option<OutputSchema>,
+        sessions: Option<Arc<Sessions>>,
     ) -> Self {
-        Agent { graph, context, notes, input, output }
+        Agent { graph, context, notes, input, output, sessions }
     }
 
     /// The graph, ready to run; all programs and conditions are in its library.
@@ -225,6 +227,12 @@ impl Agent {
     /// The section `input_schema`, if there is one: what the input of a run must be like.
     pub fn input_schema(&self) -> Option<&InputSchema> {
         self.input.as_ref()
+    }
+
+    /// The sessions of the agent, if `settings.session` gives it any: a run begins with [`Sessions::begin`] of its
+    /// input, and ends, where it reaches its end, with [`Sessions::end`] of its state (`actions/SS-17`).
+    pub fn sessions(&self) -> Option<&Arc<Sessions>> {
+        self.sessions.as_ref()
     }
 
     /// Whether runs have an output ([`Agent::output`]).

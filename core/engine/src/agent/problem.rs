@@ -137,6 +137,10 @@ impl Problem {
             "KeyError" if !self.hint.is_empty() => return format!("{}: {}", self.place, self.hint),
             _ => &self.message,
         };
+        // What the YAML reader says begins with the place.
+        if self.place.file.as_deref().is_some_and(|file| message.starts_with(file)) {
+            return message.clone();
+        }
         match self.hint.as_str() {
             "" => format!("{}: {message}", self.place),
             hint => format!("{}: {message}; {hint}", self.place),

@@ -141,6 +141,7 @@ impl Cursor {
         let mut branch = Cursor::with_role(graph, host, state, role, self.method, first, start);
         branch.run = self.run;
         branch.config = Arc::clone(&self.config);
+        branch.observer.clone_from(&self.observer);
         branch.plain_results = self.plain_results;
         Ok(branch)
     }

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::branch::{Mailbox, Pending};
 use super::event::Event;
 use super::program::{Process, Scene, Slots, Stop, Turn};
+use super::record::Observer;
 use super::{
     Answer, BranchError, Calls, Failure, Item, Live, Method, RaiseError, Response, RunError, StepError,
 };
@@ -124,6 +125,7 @@ pub struct Cursor {
     pub(super) topology: Arc<Topology>,
     generation: u64,
     pub(super) host: Option<Arc<dyn Host>>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) state: State,
     pub(super) config: Arc<Map>,
     pub(super) method: Method,
@@ -189,6 +191,7 @@ impl Cursor {
             topology: graph.topology(),
             graph,
             host,
+            observer: None,
             state,
             config: Arc::default(),
             method,
@@ -251,6 +254,11 @@ impl Cursor {
     /// Gives a scoped run its configuration.
     pub fn configure(&mut self, config: Arc<Map>) {
         self.config = config;
+    }
+
+    /// Lets somebody follow a run without a host, and its branches.
+    pub fn observe(&mut self, observer: Arc<dyn Observer>) {
+        self.observer = Some(observer);
     }
 
     /// It is a scoped run.
@@ -599,6 +607,7 @@ impl Cursor {
             state: self.state.clone(),
             config: Arc::clone(&self.config),
             host: self.host.clone(),
+            observer: self.observer.clone(),
             update: self.update.clone(),
             slots: Arc::clone(&self.slots),
         }

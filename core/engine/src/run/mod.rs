@@ -22,11 +22,13 @@
 //! - `route`: leaving a node;
 //! - `branch`: launching branches and joining them;
 //! - `program`: nodes whose work the engine does itself;
+//! - `driver`: the ready-made driver over states that live in the engine;
 //! - `event`: the events as values;
 //! - `record`: the log records.
 
 mod branch;
 mod cursor;
+mod driver;
 mod event;
 mod program;
 mod record;
@@ -41,8 +43,10 @@ use thiserror::Error;
 pub use branch::Mailbox;
 pub(crate) use branch::state_of_result;
 pub use cursor::{Cursor, Options, Scope, Start};
+pub use driver::{Beginning, DriveError, Driver, Handler, ResumeError};
 pub use event::Event;
 pub use program::{Choose, Program, Request, Running, Scene, Slots, Stop, Task};
+pub use record::Observer;
 
 use crate::checkpoint::CheckpointError;
 use crate::graph::NodeId;

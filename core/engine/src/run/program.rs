@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::{Answer, Failure, Response};
+use super::{Answer, Failure, Observer, Response};
 use crate::host::{Host, LogLevel};
 use crate::state::State;
 use crate::value::{Map, Value};
@@ -61,6 +61,8 @@ pub struct Scene {
     pub config: Arc<Map>,
     /// The host, if it has live objects.
     pub host: Option<Arc<dyn Host>>,
+    /// Who reads the log records of a run without a host.
+    pub observer: Option<Arc<dyn Observer>>,
     /// What the function of the node returned, once it has run; [`Value::Null`] before, and if it has none.
     pub update: Value,
     /// What programs keep for the rest of the flow; shared with it.
@@ -96,9 +98,16 @@ impl fmt::Debug for Slots {
 impl Scene {
     /// Writes a log record.
     pub fn log(&self, level: LogLevel, target: &str, text: &str) {
-        if let Some(host) = &self.host {
-            host.log(level, target, text);
+        match (&self.host, &self.observer) {
+            (Some(host), _) => host.log(level, target, text),
+            (None, Some(observer)) => observer.log(level, target, text),
+            (None, None) => {}
         }
+    }
+
+    /// Somebody reads log records.
+    pub fn is_observed(&self) -> bool {
+        self.host.is_some() || self.observer.is_some()
     }
 }
 

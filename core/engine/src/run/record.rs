@@ -9,6 +9,16 @@ use crate::host::LogLevel;
 /// Name of the logger.
 pub(crate) const TARGET: &str = "the_edge_agent.stategraph";
 
+/// Who follows runs without a host ([`Cursor::observe`]). Called on the thread that pulls the run.
+pub trait Observer: Send + Sync {
+    /// One log record.
+    fn log(&self, level: LogLevel, target: &str, text: &str);
+    /// The function or program of a node begins.
+    fn enter(&self, node: &str) {
+        let _ = node;
+    }
+}
+
 impl Cursor {
     /// Writes a record if its level is wanted; warnings and errors always are.
     pub(super) fn record(&self, level: LogLevel, text: fmt::Arguments<'_>) {
@@ -17,8 +27,13 @@ impl Cursor {
             LogLevel::Info => self.live.info,
             LogLevel::Warning | LogLevel::Error => true,
         };
-        if wanted && let Some(host) = &self.host {
-            host.log(level, TARGET, &text.to_string());
+        if !wanted {
+            return;
+        }
+        match (&self.host, &self.observer) {
+            (Some(host), _) => host.log(level, TARGET, &text.to_string()),
+            (None, Some(observer)) => observer.log(level, TARGET, &text.to_string()),
+            (None, None) => {}
         }
     }
 
@@ -82,6 +97,9 @@ impl Cursor {
     }
 
     pub(super) fn record_enter(&self, at_join: bool) -> Result<(), StepError> {
+        if let Some(observer) = &self.observer {
+            observer.enter(self.name(self.node));
+        }
         if !self.live.debug {
             return Ok(());
         }

@@ -8,31 +8,31 @@ const BACKTRACK_LIMIT: usize = 1_000_000;
 /// A compiled expression.
 #[derive(Debug, Clone)]
 pub struct Pattern {
-    regex: Regex,
+    anywhere: Regex,
+    at_start: Regex,
 }
 
 impl Pattern {
     /// Compiles an expression. The error says what is wrong with it.
     pub fn compile(pattern: &str) -> Result<Self, String> {
-        let built = RegexBuilder::new(&translated(pattern)).backtrack_limit(BACKTRACK_LIMIT).build();
-        match built {
-            Ok(regex) => Ok(Pattern { regex }),
-            Err(error) => Err(error.to_string()),
-        }
+        let translated = translated(pattern);
+        let build = |source: &str| {
+            let built = RegexBuilder::new(source).backtrack_limit(BACKTRACK_LIMIT).build();
+            built.map_err(|error| error.to_string())
+        };
+        // Compiled by itself first: in a group, a stray bracket could go unnoticed.
+        let anywhere = build(&translated)?;
+        Ok(Pattern { anywhere, at_start: build(&format!("\\A(?:{translated})"))? })
     }
 
     /// Whether it matches anywhere (`re.search`). The error: the search takes too long.
     pub fn search(&self, text: &str) -> Result<bool, String> {
-        self.regex.is_match(text).map_err(|error| error.to_string())
+        self.anywhere.is_match(text).map_err(|error| error.to_string())
     }
 
     /// Whether it matches at the start (`re.match`). The error: the search takes too long.
     pub fn matches_start(&self, text: &str) -> Result<bool, String> {
-        // The first match is not at the start if another one at the start is found by anchoring only.
-        match Regex::new(&format!("\\A(?:{})", self.regex.as_str())) {
-            Ok(anchored) => anchored.is_match(text).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        }
+        self.at_start.is_match(text).map_err(|error| error.to_string())
     }
 }
 
@@ -111,7 +111,9 @@ mod tests {
             assert_eq!(compiled.search(text), Ok(search), "search {pattern}");
             assert_eq!(compiled.matches_start(text), Ok(start), "match {pattern}");
         }
-        assert!(Pattern::compile("(").is_err());
+        for wrong in ["(", "a)|(b", "[", "*"] {
+            assert!(Pattern::compile(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -243,6 +243,12 @@ fn redacted(mut message: String, scope: &Scope<'_>) -> String {
     message
 }
 
+/// A text without the values of a map of secrets: texts of at least three characters, numbers of at least four.
+pub(crate) fn without_secrets(mut text: String, secrets: &Value) -> String {
+    redact(&mut text, secrets, 0);
+    text
+}
+
 fn redact(message: &mut String, value: &Value, depth: usize) {
     if depth > 50 {
         return;

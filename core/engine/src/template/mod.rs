@@ -21,6 +21,7 @@ mod tests;
 
 pub use condition::{Condition, Dialect};
 pub use error::{TemplateError, TemplateErrorKind};
+pub(crate) use jinja::without_secrets;
 pub use jinja::{Jinja, Template};
 pub use scope::{Function, Limits, Root, Scope};
 

@@ -40,7 +40,7 @@ impl Guard {
                 Err(Stop::Failed(failure))
             }
             Err((stop @ Stop::Respond(_), _)) if self.policy.mode == Mode::Raise => Err(stop),
-            Err((stop, retries)) => Ok(self.update(task, stop, retries)),
+            Err((stop, retries)) => Ok(self.update(node, task, stop, retries)),
         }
     }
 
@@ -78,7 +78,7 @@ impl Guard {
     }
 
     /// The update of the state that stands for the failure (`EH-22` to `EH-26`).
-    fn update(&self, task: &Task, stop: Stop, retries: u32) -> Value {
+    fn update(&self, node: &Node, task: &Task, stop: Stop, retries: u32) -> Value {
         let Failure { class, text, .. } = match stop {
             Stop::Failed(failure) => failure,
             Stop::Respond(response) => Failure {
@@ -87,6 +87,7 @@ impl Guard {
                 ..Failure::default()
             },
         };
+        let text = node.shared.without_secrets(text);
         let traceback = match self.policy.capture_traceback {
             // Frames of the host's functions stay with the host; what the engine knows is the error itself.
             true => Value::from(format!("{class}: {text}")),

@@ -89,10 +89,17 @@ impl Program for NodeProgram {
     fn start(&self, task: Task) -> Running {
         let node = Arc::clone(&self.0);
         Box::pin(async move {
-            match &node.guard {
+            let result = match &node.guard {
                 None => node.attempt(&task).await,
                 Some(guard) => guard.run(&node, &task).await,
-            }
+            };
+            result.map_err(|stop| match stop {
+                Stop::Failed(failure) => {
+                    let text = node.shared.without_secrets(failure.text);
+                    Stop::Failed(Failure { text, ..failure })
+                }
+                other => other,
+            })
         })
     }
 }

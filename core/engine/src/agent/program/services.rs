@@ -4,13 +4,13 @@ use std::io::Write;
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::action::call;
-use crate::actions::{KeyValueStore, Limiters, Memory, NodeWork, Registry, Surroundings};
+use crate::actions::{KeyValueStore, Limiters, Memory, NodeWork, Registry, Sessions, Surroundings};
 use crate::agent::Print;
 use crate::agent::context::Context;
 use crate::agent::params::Params;
 use crate::graph::{Action, Graph};
 use crate::run::{Running, Stop, Task};
-use crate::template::TemplateError;
+use crate::template::{TemplateError, without_secrets};
 use crate::value::{Map, Value};
 
 /// What all programs of an agent work with.
@@ -26,6 +26,7 @@ pub(in crate::agent) struct Shared {
     pub(in crate::agent) long_term: Option<Arc<dyn KeyValueStore>>,
     pub(in crate::agent) limiters: Arc<Limiters>,
     pub(in crate::agent) memory: Arc<Memory>,
+    pub(in crate::agent) sessions: Option<Arc<Sessions>>,
     pub(in crate::agent) print: Option<Print>,
     /// Not owned: the graph owns the programs.
     pub(in crate::agent) graph: OnceLock<Weak<Graph>>,
@@ -40,6 +41,15 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    /// The text of an error without values of the agent's secrets (`yaml/Q-18`).
+    pub(in crate::agent) fn without_secrets(&self, text: String) -> String {
+        let roots = self.context.roots();
+        match &roots.secrets {
+            Value::Map(secrets) if !secrets.is_empty() => without_secrets(text, &roots.secrets),
+            _ => text,
+        }
+    }
+
     fn graph(&self) -> Option<Arc<Graph>> {
         self.graph.get()?.upgrade()
     }
@@ -48,6 +58,10 @@ impl Shared {
 impl Surroundings for Shared {
     fn limiters(&self) -> Arc<Limiters> {
         Arc::clone(&self.limiters)
+    }
+
+    fn sessions(&self) -> Option<Arc<Sessions>> {
+        self.sessions.clone()
     }
 
     fn memory(&self) -> Arc<Memory> {
@@ -82,6 +96,14 @@ impl Surroundings for Shared {
 
     fn has_node(&self, name: &str) -> Option<bool> {
         Some(self.graph()?.topology().find(name).is_some())
+    }
+
+    fn section(&self, name: &str) -> Option<Value> {
+        match name {
+            "llm_settings" => Some(self.context.roots().llm_settings.clone()),
+            "secrets" => Some(self.context.roots().secrets.clone()),
+            name => self.context.config.get(name).cloned(),
+        }
     }
 
     fn render(&self, task: &Task, value: &Value) -> Result<Value, Stop> {

@@ -130,3 +130,26 @@ fn settings_are_checked() {
     }
     load("nodes: [{name: a, on_error: {max_retries: '5', unknown: 1}}]");
 }
+
+#[test]
+fn secrets_do_not_show_in_errors() {
+    // yaml/Q-18
+    let mut options = options();
+    options.secrets = Some(crate::map! { "KEY" => "hunter22" });
+    let load = |text: &str| Agent::load_text(text, None, &options).unwrap();
+    let leak = "uses: leak, with: {text: \"{{ secrets.KEY }}\"}";
+    let host = |request: &Request, _: &Value| match request {
+        Request::Action { arguments, .. } => {
+            let text = format!("no access with {}", crate::value::text(&arguments["text"]));
+            Answer::Failed(Failure { class: "ValueError".to_owned(), text, ..Failure::default() })
+        }
+        _ => Answer::Done,
+    };
+    let End::Error(text, _) = run_with(&load(&format!("nodes: [{{name: a, {leak}}}]")), "{}", host) else {
+        panic!("no error")
+    };
+    assert_eq!(text, "no access with ***");
+    let agent = load(&format!("nodes: [{{name: a, {leak}, on_error: {{mode: graceful}}}}]"));
+    let End::State(state) = run_with(&agent, "{}", host) else { panic!("no state") };
+    assert_eq!(error_in(&state).get("message"), Some(&Value::from("no access with ***")));
+}

@@ -3,6 +3,7 @@
 mod code;
 mod edges;
 mod errors;
+mod live;
 mod merge;
 mod nodes;
 mod problems;
