@@ -443,6 +443,7 @@ pub unsafe extern "C" fn tea_agent_choose(
             host: Some(host.clone()),
             update: Value::Null,
             slots: Arc::default(),
+            observer: None,
         };
         let value = condition.choose(&scene).map_err(|failure| {
             let mut failed = Failed::new(TEA_ERR_TEMPLATE, failure.text);
