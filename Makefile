@@ -18,7 +18,7 @@ LINTED := $(wildcard python tests examples benchmarks ci build_ffi.py setup.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python lint format header wheel audit test-c conformance bench goals clean
+.PHONY: help demo test test-rust test-python lint format header wheel audit test-c differential fuzz conformance bench goals clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,12 @@ audit: $(WHEEL) ## checks tag, run path, symbols and contents of the wheel
 
 test-c: check-cargo ## builds and runs the C programs: plain, static, under valgrind and sanitizers
 	ci/c_hosts.sh
+
+differential: $(TOOLS) check-cargo ## compares the YAML reader with PyYAML, templates with Jinja2
+	ci/differential.sh $(BIN)/python
+
+fuzz: check-cargo ## fuzzes the readers of YAML, templates and JSON, each for a minute
+	ci/fuzz.sh
 
 conformance: $(INSTALLED) ## runs the shared conformance cases of the finished areas
 	ci/conformance.sh $(BIN)/python
