@@ -16,7 +16,14 @@ ROOT = Path(__file__).resolve().parent
 
 # Functions of Python that the library calls, one for each member of `tea_host` that the package provides.
 CALLBACKS = """
+extern "Python" int32_t tea_py_resolve(void *, uint64_t, const tea_path *, size_t, tea_value *);
+extern "Python" int32_t tea_py_get(void *, uint64_t, const tea_value *, uint32_t, tea_value *);
+extern "Python" int32_t tea_py_keys(void *, uint64_t, tea_value *);
 extern "Python" int32_t tea_py_query(void *, uint64_t, uint32_t, const tea_value *, tea_value *);
+extern "Python" int32_t tea_py_call(void *, uint64_t, tea_str, tea_str, tea_value *);
+extern "Python" int32_t tea_py_export_json(void *, uint64_t, tea_value *);
+extern "Python" int32_t tea_py_import_json(void *, tea_str, uint64_t *);
+extern "Python" int32_t tea_py_copy(void *, uint64_t, uint32_t, uint64_t *);
 extern "Python" int32_t tea_py_apply(void *, uint64_t, tea_str);
 extern "Python" int32_t tea_py_stops(void *, uint64_t, uint32_t, uint32_t, uint32_t *);
 extern "Python" void tea_py_log(void *, int32_t, tea_str, tea_str);

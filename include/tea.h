@@ -79,6 +79,10 @@ typedef enum tea_status {
   TEA_ERR_IO = -302,
   // The state holds what a checkpoint cannot hold (Python: TypeError).
   TEA_ERR_NOT_STORABLE = -303,
+  // A template or a condition could not be compiled or evaluated (Python: the class of the error).
+  TEA_ERR_TEMPLATE = -400,
+  // An agent could not be loaded (Python: the class of the error).
+  TEA_ERR_AGENT = -401,
 } tea_status;
 
 // Kind of the answer to an item: the low 8 bits of the `answer` of tea_cursor_step. Bits 8 to 15 are
@@ -124,9 +128,11 @@ typedef enum tea_item_kind {
   TEA_ITEM_STORE = 4,
   // The run stopped at an interrupt: `node`, `flag` 1 for after it.
   TEA_ITEM_INTERRUPT = 5,
-  // The run failed: `node`, `text` of the event, `raised`, `reference` of the cause, `result` of a branch.
+  // The run failed: `node`, `text` of the event, `raised`, `reference` of the cause, `json` its class, `result`
+  // of a branch.
   TEA_ITEM_ERROR = 6,
-  // A function answered for the whole run: `node`.
+  // A function answered for the whole run: `node`; if it was the engine's own, `json` is a map of `status`,
+  // `body` and `headers`.
   TEA_ITEM_RESPONSE = 7,
   // The run reached the end; `flag` 1: the event has the key `output`.
   TEA_ITEM_FINAL = 8,
@@ -142,7 +148,8 @@ typedef enum tea_item_kind {
   // A branch ended: `node`, `text` and `raised` (class) if it failed, `flag` bit 0: with the state it began
   // with, bit 1: the join wants the plain state. Answer KEPT.
   TEA_ITEM_OUTCOME = 13,
-  // Raise what is kept under `reference`, unchanged.
+  // Raise what is kept under `reference`, unchanged; if it is 0, an error with this `text`, whose class is in
+  // `json`.
   TEA_ITEM_RAISE = 14,
   // The run stands on `node`, which is not in the graph.
   TEA_ITEM_UNKNOWN_NODE = 15,
@@ -274,6 +281,14 @@ typedef struct tea_graph tea_graph;
 //     tea_run_new ─▶ tea_run_next until TEA_DONE ─▶ tea_run_free (at any time: abandons the run)
 typedef struct tea_run tea_run;
 
+// Borrowed UTF-8 text: pointer and length in bytes. Not terminated by a NUL; may hold one.
+typedef struct tea_str {
+  // First byte; may be NULL if `len` is 0.
+  const uint8_t *ptr;
+  // Length in bytes.
+  size_t len;
+} tea_str;
+
 // Text that the library hands out. Free it with tea_buffer_free; it is then empty and may be freed again.
 // Start with an empty one: `tea_buffer text = {0};`. What it held before a call is freed by the call.
 typedef struct tea_buffer {
@@ -284,14 +299,6 @@ typedef struct tea_buffer {
   // Size of the allocation; the library's own.
   size_t cap;
 } tea_buffer;
-
-// Borrowed UTF-8 text: pointer and length in bytes. Not terminated by a NUL; may hold one.
-typedef struct tea_str {
-  // First byte; may be NULL if `len` is 0.
-  const uint8_t *ptr;
-  // Length in bytes.
-  size_t len;
-} tea_str;
 
 // Details of an item. Texts are valid until the next step of the cursor.
 typedef struct tea_item {
@@ -346,8 +353,10 @@ typedef struct tea_value {
 } tea_value;
 
 // The callbacks of a host whose states are live objects. All members may be NULL: a question that a host
-// cannot answer is an error of the run that asked it. They return a tea_status; below 0 is an error too: the host keeps its own
-// error object and raises it when the step that asked returns TEA_ERR_HOST.
+// cannot answer is an error of the run that asked it. They return a tea_status; below 0 is an error too: the host
+// keeps its own error object and raises it when the step that asked returns TEA_ERR_HOST. Where there is a
+// tea_value to write, the host may write the reason there, as a text such as "TypeError: no number", which
+// templates treat like an error of their own.
 //
 // Callbacks run on the thread that pulls the run. `size` is sizeof(tea_host), so that the table can grow.
 typedef struct tea_host {
@@ -406,6 +415,92 @@ typedef int32_t (*tea_function)(void *user_data, struct tea_call *call);
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+// Renders a template and hands out the result as JSON: the value of a template that is a single expression, the
+// text of any other. References to objects of the host in the result stay valid until the next call of this kind on
+// the same thread. `scope` is a JSON map:
+// `roots` (map of the names that the template sees; a map or an object of the host among them answers null for a
+// missing key), `env` (true: the name `env` is the environment of the process), `strict` (false: an ordinary
+// failure in a single expression gives the text of the template), `text` (false; true: the text also of a single
+// expression), `plain` (false; true: roots are plain maps, whose missing keys are undefined). Compiled templates are
+// kept.
+//
+// Errors: TEA_ERR_TEMPLATE, with the class of the exception that the reference raises.
+//
+// # Safety
+// `engine` is a live engine, the texts are valid, `out` a buffer, `err` NULL or writable.
+enum tea_status tea_template_render(const struct tea_engine *engine,
+                                    struct tea_str template_,
+                                    struct tea_str scope,
+                                    struct tea_buffer *out,
+                                    struct tea_error **err);
+
+// Evaluates a condition: 1 if it is true, 0 if not, or a status below 0. `dialect` 0: of
+// edges and loops, where the truth of the value decides and a bare name is a key of `state`; 1: of goto rules, where
+// the text of the result decides and an error is false. `scope` as for tea_template_render.
+//
+// # Safety
+// `engine` is a live engine, the texts are valid, `err` NULL or writable.
+int64_t tea_condition_eval(const struct tea_engine *engine,
+                           struct tea_str condition,
+                           uint32_t dialect,
+                           struct tea_str scope,
+                           struct tea_error **err);
+
+// Loads an agent. `source` is the path of a YAML file; with the option `text` the YAML text itself; with `json` the
+// document as JSON (objects of the host in it are handed over). `options` is a JSON map or empty: `text`, `json`
+// (false), `base_dir` (null: against which relative paths count), `host_actions` (false: TEA_ITEM_REQUEST asks the
+// host for every action first), `languages` (list of the languages of code that the host runs: "python",
+// "python-expression"), `overlays` (list of maps, merged over the agent), `lua_enabled` (false: code without
+// `language` may be Lua), `lua_timeout` (30, in seconds), `strict_templates` (null: as the agent says), `secrets` (a
+// map, or null), `raw_parameters` (map: parameters that actions of the host get as they are written),
+// `checkpointer` ("memory", or null: a directory if the agent has interrupts), `detail` (false; true: the message of
+// an error names file, line, column and the path in the document).
+//
+// The graph is an ordinary one, ready to run. `info` (may be NULL) receives a JSON map that describes the agent:
+// `name`, `nodes` (`name`, number of the `program` or null, `fan_in`, `interrupt`), `edges` (`from`, `to`, number of
+// the `condition` or null, `fan_in`), `interrupt_before`, `interrupt_after`, `config` (the whole document),
+// `warnings`, and more. A program or condition with number n is -2 - n in tea_graph_describe.
+//
+// Errors: TEA_ERR_AGENT with the class that the reference raises.
+//
+// # Safety
+// `engine` is a live engine, the texts are valid, `out` writable, `info` NULL or a buffer, `err` NULL or writable.
+enum tea_status tea_agent_load(const struct tea_engine *engine,
+                               struct tea_str source,
+                               struct tea_str options,
+                               struct tea_graph **out,
+                               struct tea_buffer *info,
+                               struct tea_error **err);
+
+// Replaces roots of what the templates of an agent see, also while it runs: a JSON map with any of `variables`,
+// `secrets`, `data`, `checkpoint` (map of `dir` and `last`), `llm_settings`. A root is a map, or an object of the host,
+// which is then read each time it is used.
+//
+// # Safety
+// `graph` is a live graph made by tea_agent_load, `roots` valid text, `err` NULL or writable.
+enum tea_status tea_agent_context(const struct tea_graph *graph,
+                                  struct tea_str roots,
+                                  struct tea_error **err);
+
+// Evaluates a condition of an agent by its number, over a live state that the host keeps alive: 1 or 0, or a status
+// below 0.
+//
+// # Safety
+// `graph` is a live graph made by tea_agent_load, `err` NULL or writable.
+int64_t tea_agent_choose(const struct tea_graph *graph,
+                         uint32_t condition,
+                         uint64_t state,
+                         struct tea_error **err);
+
+// The actions that the engine does itself, as a JSON map: names, and the parameters that each gets as they are
+// written (see `raw_parameters` of tea_agent_load).
+//
+// # Safety
+// `engine` is a live engine, `out` a buffer, `err` NULL or writable.
+enum tea_status tea_engine_actions(const struct tea_engine *engine,
+                                   struct tea_buffer *out,
+                                   struct tea_error **err);
 
 // The whole state as JSON.
 //
@@ -515,6 +610,18 @@ enum tea_status tea_cursor_new_scoped(const struct tea_graph *graph,
                                       uint32_t exit,
                                       struct tea_cursor **out,
                                       struct tea_error **err);
+
+// Starts one program of an agent by itself, over a live state: as if it were the function of the only node, which has
+// this name and the number 2. The run gives no events but the one that ends it.
+//
+// # Safety
+// `graph` is a live graph made by tea_agent_load, `name` valid text, `out` writable, `err` NULL or writable.
+enum tea_status tea_cursor_new_program(const struct tea_graph *graph,
+                                       uint32_t program,
+                                       struct tea_str name,
+                                       uint64_t state,
+                                       struct tea_cursor **out,
+                                       struct tea_error **err);
 
 // Makes the cursor of the branch that a TEA_ITEM_LAUNCH asked for. `state` is the id of the branch's own copy
 // of the state. Any thread may drive it; freeing it before its end counts as a failure of the branch.

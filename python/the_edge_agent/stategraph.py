@@ -455,6 +455,11 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
             return error
         return None
 
+    def _answer_request(self, cursor: Any, details: Any, state: Any, config: Any, node: Any) -> int:
+        """Does what a program of an agent asks for; the answer."""
+        answer: int = self.__dict__["_agent"].answer(self, cursor, details, state, config, node)
+        return answer
+
     def _answer_failure(self, cursor: Any, error: Exception) -> int:
         responses = sys.modules.get("the_edge_agent.actions.http_response_actions")
         if responses is not None and isinstance(error, responses.HTTPResponse):

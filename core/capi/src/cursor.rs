@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tea_core::graph::NodeId;
+use tea_core::graph::{Action, Graph, NodeId};
 use tea_core::host::{HostRef, When};
 use tea_core::run::{
     Answer, Cursor, Event, Failure, Item, Live, Method, Options, Outcome, RaiseError, Request, Response,
@@ -96,9 +96,11 @@ pub enum tea_item_kind {
     TEA_ITEM_STORE = 4,
     /// The run stopped at an interrupt: `node`, `flag` 1 for after it.
     TEA_ITEM_INTERRUPT = 5,
-    /// The run failed: `node`, `text` of the event, `raised`, `reference` of the cause, `result` of a branch.
+    /// The run failed: `node`, `text` of the event, `raised`, `reference` of the cause, `json` its class, `result`
+    /// of a branch.
     TEA_ITEM_ERROR = 6,
-    /// A function answered for the whole run: `node`.
+    /// A function answered for the whole run: `node`; if it was the engine's own, `json` is a map of `status`,
+    /// `body` and `headers`.
     TEA_ITEM_RESPONSE = 7,
     /// The run reached the end; `flag` 1: the event has the key `output`.
     TEA_ITEM_FINAL = 8,
@@ -114,7 +116,8 @@ pub enum tea_item_kind {
     /// A branch ended: `node`, `text` and `raised` (class) if it failed, `flag` bit 0: with the state it began
     /// with, bit 1: the join wants the plain state. Answer KEPT.
     TEA_ITEM_OUTCOME = 13,
-    /// Raise what is kept under `reference`, unchanged.
+    /// Raise what is kept under `reference`, unchanged; if it is 0, an error with this `text`, whose class is in
+    /// `json`.
     TEA_ITEM_RAISE = 14,
     /// The run stands on `node`, which is not in the graph.
     TEA_ITEM_UNKNOWN_NODE = 15,
@@ -195,7 +198,7 @@ fn make(
 }
 
 /// A state that the host keeps alive.
-fn lent_state(object: u64, host: &Arc<TableHost>) -> Result<State, Failed> {
+pub(crate) fn lent_state(object: u64, host: &Arc<TableHost>) -> Result<State, Failed> {
     if object == 0 {
         return Err(Failed::new(TEA_ERR_UNKNOWN_ID, "0 is not the id of an object"));
     }
@@ -285,6 +288,55 @@ pub unsafe extern "C" fn tea_cursor_new_scoped(
     };
     // SAFETY: the caller's promise.
     unsafe { guarded(err, body) }
+}
+
+/// Starts one program of an agent by itself, over a live state: as if it were the function of the only node, which has
+/// this name and the number 2. The run gives no events but the one that ends it.
+///
+/// # Safety
+/// `graph` is a live graph made by tea_agent_load, `name` valid text, `out` writable, `err` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tea_cursor_new_program(
+    graph: *const tea_graph,
+    program: u32,
+    name: tea_str,
+    state: u64,
+    out: *mut *mut tea_cursor,
+    err: *mut *mut tea_error,
+) -> tea_status {
+    let body = || {
+        // SAFETY: the caller's promise.
+        let (graph, name) = unsafe { (handle(graph, "graph")?, name.text("name")?) };
+        let library = graph.0.graph.library();
+        let Some(program) = library.programs.get(program as usize) else {
+            return Err(Failed::new(TEA_ERR_UNKNOWN_ID, format!("{program} is not the number of a program")));
+        };
+        let only = Arc::new(Graph::new());
+        only.add_node(name, Action::Program(Arc::clone(program)))?;
+        only.set_entry_point(name)?;
+        only.set_finish_point(name)?;
+        let handle = tea_graph::made(Arc::clone(&only), Arc::clone(&graph.0.engine), graph.0.context.clone());
+        let make = || {
+            make(&handle, state, |host, state| {
+                let options = Options {
+                    method: Method::Invoke,
+                    start: Start::Fresh,
+                    run: state_id(&state),
+                    config: Arc::default(),
+                };
+                Cursor::new(only, Some(host), state, options)
+            })
+        };
+        // SAFETY: the caller's promise.
+        unsafe { output(out, "cursor", make) }?;
+        Ok(TEA_OK)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { guarded(err, body) }
+}
+
+fn state_id(state: &State) -> u64 {
+    kept(Some(&state.value()))
 }
 
 /// Makes the cursor of the branch that a TEA_ITEM_LAUNCH asked for. `state` is the id of the branch's own copy
@@ -675,8 +727,14 @@ fn details(item: &Item, json: &mut String) -> tea_item {
             details.raised = tea_str::of(&error.raised);
             details.reference = error.failure.as_ref().map_or(0, |failure| failure.reference);
             details.result = kept(error.state.as_ref());
+            details.json =
+                error.failure.as_ref().map_or(tea_str::EMPTY, |failure| tea_str::of(&failure.class));
         }
-        Item::Raise(RaiseError::Unchanged(failure)) => details.reference = failure.reference,
+        Item::Raise(RaiseError::Unchanged(failure)) => {
+            details.reference = failure.reference;
+            details.text = tea_str::of(&failure.text);
+            details.json = tea_str::of(&failure.class);
+        }
         Item::Raise(RaiseError::UnknownNode(node)) => details.node = *node,
         Item::Outcome(Outcome { branch, error, milliseconds, plain, .. }) => {
             details.node = *branch;
@@ -690,7 +748,20 @@ fn details(item: &Item, json: &mut String) -> tea_item {
             }
         }
         Item::Event(event) => match event {
-            Event::State { node } | Event::HttpResponse { node, .. } => details.node = *node,
+            Event::State { node } => details.node = *node,
+            Event::HttpResponse { node, response } => {
+                details.node = *node;
+                // What the host answered itself it still has.
+                if let Value::Map(headers) = &response.headers {
+                    let whole = tea_core::map! {
+                        "status" => response.status.clone(),
+                        "body" => response.body.clone(),
+                        "headers" => Value::Map(Arc::clone(headers)),
+                    };
+                    *json = whole.to_json();
+                    details.json = tea_str::of(json);
+                }
+            }
             Event::Error { node, text, .. } => {
                 details.node = *node;
                 details.text = tea_str::of(text);

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tea_core::checkpoint::MemoryStore;
 use tea_core::host::References;
 
+use crate::agent::Compiled;
 use crate::call::{Function, tea_function};
 use crate::error::{Failed, tea_error};
 use crate::guard::{guarded, handle, output};
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) references: Arc<References>,
     /// Checkpoints of all graphs that were compiled with `"checkpointer": "memory"`.
     pub(crate) memory: Arc<MemoryStore>,
+    /// Templates and conditions that a host had rendered or evaluated by themselves.
+    pub(crate) compiled: Compiled,
     actions: Mutex<HashMap<String, Arc<Function>>>,
 }
 
@@ -55,6 +58,7 @@ pub unsafe extern "C" fn tea_engine_new(out: *mut *mut tea_engine, err: *mut *mu
             host: Mutex::default(),
             references: Arc::default(),
             memory: Arc::default(),
+            compiled: Compiled::default(),
             actions: Mutex::default(),
         };
         // SAFETY: the caller's promise.

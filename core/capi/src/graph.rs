@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tea_core::agent::Context;
 use tea_core::checkpoint::Store;
 use tea_core::graph::{
     Action, BuildError, CompileOptions, Edge, EdgeLabel, Graph, Library, MapEntry, NodeId, Parallel, Rule,
@@ -26,6 +27,13 @@ use crate::text::{tea_buffer, tea_str};
 #[allow(non_camel_case_types)]
 pub struct tea_graph(pub(crate) Arc<GraphShared>);
 
+impl tea_graph {
+    /// A handle of a graph.
+    pub(crate) fn made(graph: Arc<Graph>, engine: Arc<Shared>, context: Option<Arc<Context>>) -> Self {
+        tea_graph(Arc::new(GraphShared { graph, engine, functions: RwLock::default(), context }))
+    }
+}
+
 /// What runs keep alive of their graph.
 pub(crate) struct GraphShared {
     pub(crate) graph: Arc<Graph>,
@@ -33,6 +41,8 @@ pub(crate) struct GraphShared {
     /// Functions of the host by the numbers that actions and conditions carry. A place is empty if the call
     /// that brought the function was refused.
     functions: RwLock<Vec<Option<Arc<Function>>>>,
+    /// What the programs of an agent share, if the graph is an agent's.
+    pub(crate) context: Option<Arc<Context>>,
 }
 
 impl GraphShared {
@@ -94,11 +104,11 @@ pub(crate) fn flag(options: &Map, key: &str) -> Result<bool, Failed> {
     }
 }
 
-fn expected(key: &str, what: &str, got: &Value) -> Failed {
+pub(crate) fn expected(key: &str, what: &str, got: &Value) -> Failed {
     Failed::new(TEA_ERR_ARGUMENT, format!("option '{key}': {what} is expected, not {}", got.type_name()))
 }
 
-fn names(options: &Map, key: &str) -> Result<Vec<String>, Failed> {
+pub(crate) fn names(options: &Map, key: &str) -> Result<Vec<String>, Failed> {
     match options.get(key) {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::List(items)) => items
@@ -158,8 +168,7 @@ pub unsafe extern "C" fn tea_graph_new(
         let options = self::options(options, &SETTINGS)?;
         let graph = Arc::new(Graph::new());
         configure(&graph, &options)?;
-        let shared = GraphShared { graph, engine, functions: RwLock::default() };
-        output(out, "graph", || Ok(tea_graph(Arc::new(shared))))?;
+        output(out, "graph", || Ok(tea_graph::made(graph, engine, None)))?;
         Ok(TEA_OK)
     };
     // SAFETY: the caller's promise.

@@ -115,8 +115,10 @@ pub enum tea_query {
 }
 
 /// The callbacks of a host whose states are live objects. All members may be NULL: a question that a host
-/// cannot answer is an error of the run that asked it. They return a tea_status; below 0 is an error too: the host keeps its own
-/// error object and raises it when the step that asked returns TEA_ERR_HOST.
+/// cannot answer is an error of the run that asked it. They return a tea_status; below 0 is an error too: the host
+/// keeps its own error object and raises it when the step that asked returns TEA_ERR_HOST. Where there is a
+/// tea_value to write, the host may write the reason there, as a text such as "TypeError: no number", which
+/// templates treat like an error of their own.
 ///
 /// Callbacks run on the thread that pulls the run. `size` is sizeof(tea_host), so that the table can grow.
 #[repr(C)]
@@ -326,6 +328,19 @@ fn check(status: i32, what: &str) -> Result<(), HostError> {
     if status < 0 { Err(failed(what)) } else { Ok(()) }
 }
 
+/// As [`check`], where the host may have written its reason.
+fn check_out(status: i32, out: &tea_value, what: &str) -> Result<(), HostError> {
+    if status >= 0 {
+        return Ok(());
+    }
+    if out.tag != tea_value_tag::TEA_VALUE_TEXT as u8 {
+        return Err(failed(what));
+    }
+    // SAFETY: the host keeps returned text valid until its next callback on this thread.
+    let reason = unsafe { tea_str { ptr: out.ptr, len: out.len }.text("reason of the host") };
+    Err(reason.map_or_else(|_| failed(what), |reason| HostError { message: reason.to_owned() }))
+}
+
 impl Host for TableHost {
     fn resolve(&self, root: u64, paths: &[&[PathStep]]) -> Result<Vec<Resolved>, HostError> {
         let resolve = self.table.resolve.ok_or_else(|| failed("resolve"))?;
@@ -344,7 +359,8 @@ impl Host for TableHost {
             steps.iter().map(|steps| tea_path { steps: steps.as_ptr(), len: steps.len() }).collect();
         let mut out = vec![value_out(); paths.len()];
         // SAFETY: the host's own function with its data; all arrays are alive for the call and of length n.
-        check(unsafe { resolve(data, root, lent.as_ptr(), lent.len(), out.as_mut_ptr()) }, "resolve")?;
+        let status = unsafe { resolve(data, root, lent.as_ptr(), lent.len(), out.as_mut_ptr()) };
+        check_out(status, out.first().unwrap_or(&value_out()), "resolve")?;
         out.iter()
             .map(|value| {
                 Ok(match self.read(value, "resolve")? {
@@ -366,7 +382,8 @@ impl Host for TableHost {
         };
         let (key, mut out) = (lend(key), value_out());
         // SAFETY: the host's own function with its data; the pointers are alive for the call.
-        check(unsafe { get(data, object, &raw const key.value, how as u32, &raw mut out) }, "get")?;
+        let status = unsafe { get(data, object, &raw const key.value, how as u32, &raw mut out) };
+        check_out(status, &out, "get")?;
         self.read(&out, "get")
     }
 
@@ -375,7 +392,8 @@ impl Host for TableHost {
         let (_upcall, data) = self.upcall()?;
         let mut out = value_out();
         // SAFETY: the host's own function with its data; the pointer is alive for the call.
-        check(unsafe { keys(data, object, &raw mut out) }, "keys")?;
+        let status = unsafe { keys(data, object, &raw mut out) };
+        check_out(status, &out, "keys")?;
         match self.expect(&out, "keys")? {
             Value::List(items) => Ok(items.to_vec()),
             _ => Err(failed("keys: a list is expected")),
@@ -400,7 +418,8 @@ impl Host for TableHost {
         let pointer = argument.as_ref().map_or(std::ptr::null(), |lent| &raw const lent.value);
         let mut out = value_out();
         // SAFETY: the host's own function with its data; the pointers are alive for the call.
-        check(unsafe { query(data, object, what as u32, pointer, &raw mut out) }, "query")?;
+        let status = unsafe { query(data, object, what as u32, pointer, &raw mut out) };
+        check_out(status, &out, "query")?;
         self.expect(&out, "query")
     }
 
@@ -411,7 +430,8 @@ impl Host for TableHost {
         let mut out = value_out();
         let (method, arguments) = (tea_str::of(method), tea_str::of(&arguments));
         // SAFETY: the host's own function with its data; the texts are alive for the call.
-        check(unsafe { call(data, object, method, arguments, &raw mut out) }, "call")?;
+        let status = unsafe { call(data, object, method, arguments, &raw mut out) };
+        check_out(status, &out, "call")?;
         self.expect(&out, "call")
     }
 
@@ -420,7 +440,7 @@ impl Host for TableHost {
         let (_upcall, data) = self.upcall()?;
         let mut out = value_out();
         // SAFETY: the host's own function with its data; the pointer is alive for the call.
-        check(unsafe { export(data, object, &raw mut out) }, "export_json")?;
+        check_out(unsafe { export(data, object, &raw mut out) }, &out, "export_json")?;
         self.expect(&out, "export_json")
     }
 

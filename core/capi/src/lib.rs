@@ -7,9 +7,11 @@
 //! - `engine`, `graph`: building;
 //! - `cursor`: the step machine that a host pulls;
 //! - `call`, `run`: the ready-made driver that calls function pointers;
-//! - `checkpoint`: the portable format.
+//! - `checkpoint`: the portable format;
+//! - `agent`: agents in YAML, templates and conditions.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod agent;
 mod call;
 mod checkpoint;
 mod cursor;
@@ -23,6 +25,7 @@ mod run;
 mod status;
 mod text;
 
+pub use agent::*;
 pub use call::*;
 pub use checkpoint::*;
 pub use cursor::*;

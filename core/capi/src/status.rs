@@ -47,4 +47,8 @@ pub enum tea_status {
     TEA_ERR_IO = -302,
     /// The state holds what a checkpoint cannot hold (Python: TypeError).
     TEA_ERR_NOT_STORABLE = -303,
+    /// A template or a condition could not be compiled or evaluated (Python: the class of the error).
+    TEA_ERR_TEMPLATE = -400,
+    /// An agent could not be loaded (Python: the class of the error).
+    TEA_ERR_AGENT = -401,
 }

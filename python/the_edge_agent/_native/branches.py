@@ -119,6 +119,8 @@ class Branch:
                 answer = self._call(item >> 8)
             elif kind == driver.CONDITION:
                 answer = self._choose(item >> 8)
+            elif kind == driver.REQUEST:
+                answer = self._answer(details)
             elif kind == driver.STATE:
                 answer = self._keep(self._event("parallel_state", twin.names[item >> 8]))
             elif kind == driver.BRANCH_ERROR:
@@ -165,6 +167,13 @@ class Branch:
         if self._graph.logger.isEnabledFor(10):
             tell_choice(self.cursor, value, self._graph.log_state_values)
         return driver.ANSWER_TARGET | number << 16
+
+    def _answer(self, details: Any) -> int:
+        node = self._twin.names[details.node]
+        try:
+            return self._graph._answer_request(self.cursor, details, self.flow.state, self._config, node)
+        except BaseException as exception:
+            return self._failed(exception)
 
     def _failed(self, exception: BaseException) -> int:
         self._error = exception

@@ -12,7 +12,13 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from typing import Protocol
+
+    class Objects(Protocol):
+        """Objects by number."""
+
+        def __getitem__(self, key: int, /) -> Any: ...
+
 
 TAG = "$tea"
 
@@ -63,6 +69,11 @@ def _tagged(value: Any, path: str) -> Any:
     raise TypeError(f"{path}: {kind.__module__}.{kind.__qualname__} has no JSON form")
 
 
+def tagged(value: Any) -> Any:
+    """A value without a JSON form of its own (date, bytes, ...) as the map that stands for it."""
+    return _tagged(value, "value")
+
+
 def _mapping(value: dict[Any, Any], path: str) -> Any:
     if all(type(key) is str for key in value):
         plain = {key: _tagged(item, path + step(key)) for key, item in value.items()}
@@ -76,12 +87,14 @@ def step(key: Any) -> str:
     return f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r}]"
 
 
-def decode(text: str, kept: Mapping[int, Any]) -> Any:
+def decode(text: str, kept: Objects) -> Any:
     """The value of JSON text; `kept` holds the objects that references name."""
-    return _untagged(json.loads(text), kept)
+    value = json.loads(text)
+    # Without a tag in it everything is what it looks like.
+    return _untagged(value, kept) if TAG in text or "\\u0024" in text else value
 
 
-def _untagged(value: Any, kept: Mapping[int, Any]) -> Any:
+def _untagged(value: Any, kept: Objects) -> Any:
     if isinstance(value, list):
         return [_untagged(item, kept) for item in value]
     if not isinstance(value, dict):

@@ -38,6 +38,7 @@ OUTCOME = int(lib.TEA_ITEM_OUTCOME)
 RAISE = int(lib.TEA_ITEM_RAISE)
 UNKNOWN_NODE = int(lib.TEA_ITEM_UNKNOWN_NODE)
 CALLS = int(lib.TEA_ITEM_CALLS)
+REQUEST = int(lib.TEA_ITEM_REQUEST)
 
 ANSWER_START = int(lib.TEA_ANSWER_START)
 ANSWER_DONE = int(lib.TEA_ANSWER_DONE)
@@ -68,12 +69,14 @@ RUNS = int(lib.TEA_MODE_RUNS)
 class Flow:
     """A running flow as the library's questions need it: state, graph and its twin."""
 
-    __slots__ = ("graph", "key", "state", "twin")
+    __slots__ = ("graph", "key", "state", "twin", "updates")
 
     def __init__(self, graph: StateGraph, twin: Twin, state: Any) -> None:
         self.graph = graph
         self.twin = twin
         self.state = state
+        # A list takes the updates instead of the state.
+        self.updates: list[dict[Any, Any]] | None = None
         self.key = new_id()
         flows[self.key] = self
 
@@ -180,6 +183,43 @@ def follow(condition: Condition, value: Any, graph: StateGraph, twin: Twin) -> i
         return 0
     number = twin.ids.get(target)
     return (twin.id_of(target) if number is None else number) + 1
+
+
+def failure_of(details: Any) -> Exception | None:
+    """The failure of an item that the engine's own work caused: there is no exception yet. None for a failure that
+    is no function's."""
+    if not details.json.len:
+        return None
+    from .agent import exception_of
+
+    return exception_of(text(details.json), text(details.text))
+
+
+def cause_of(details: Any, cause: BaseException | None) -> BaseException | None:
+    """What made a run fail: the exception of a function, or what the engine's own work made of it."""
+    if not details.reference:
+        return failure_of(details)
+    if cause is not None and details.json.len and str(cause) != text(details.text):
+        failed = failure_of(details)
+        if failed is not None:
+            failed.__cause__ = cause
+            return failed
+    return cause
+
+
+def raised_of(details: Any) -> BaseException:
+    """What TEA_ITEM_RAISE raises."""
+    if details.reference:
+        exception: BaseException = kept[details.reference]
+        return exception
+    return failure_of(details) or RuntimeError(text(details.text))
+
+
+def response_of(details: Any) -> Any:
+    """The response of an action of the engine."""
+    from .agent import response
+
+    return response(text(details.json))
 
 
 def drive(
@@ -308,6 +348,12 @@ def drive(
                     tell_choice(cursor, value, graph.log_state_values)
             elif kind == STATE:
                 yield {"type": "state", "node": names[item >> 8], "state": state.copy()}
+            elif kind == REQUEST:
+                try:
+                    answer = graph._answer_request(cursor, details, state, config, names[details.node])
+                except Exception as exception:
+                    cause = exception
+                    answer = graph._answer_failure(cursor, exception)
             elif item < 0:
                 raise error_of(item, error)
             elif kind == FINAL:
@@ -330,10 +376,10 @@ def drive(
                 }
             elif kind == ERROR:
                 # A cause is told by its reference; the library knows its text only in UTF-8.
-                failed = cause if details.reference else None
+                failed = cause_of(details, cause)
                 if graph.raise_exceptions:
                     raise RuntimeError(text(details.raised)) from failed
-                message = str(failed) if failed is not None else text(details.text)
+                message = text(details.text) if failed is None or "_agent" in graph.__dict__ else str(failed)
                 node = names[details.node]
                 if start.scope is not None:
                     state["_scoped_error"] = {"node": node, "error": message}
@@ -360,9 +406,10 @@ def drive(
                     raise refusal
                 return
             elif kind == RESPONSE:
-                yield graph._response_event(cause, names[details.node], state)
+                response = response_of(details) if details.json.len else cause
+                yield graph._response_event(response, names[details.node], state)
             elif kind == RAISE:
-                raise kept[details.reference]
+                raise raised_of(details)
             elif kind == UNKNOWN_NODE:
                 raise KeyError(f"Node '{names[details.node]}' not found in the graph")
     finally:

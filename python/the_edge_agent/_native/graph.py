@@ -21,6 +21,41 @@ ALWAYS = lambda **_kwargs: True  # noqa: E731
 _MOST_CALLS = 1024
 
 
+class Native:
+    """A program or a condition of an agent, by its number; `agent` is the agent (`agent.Agent`). Can be called like
+    any other function of a node or an edge."""
+
+    __slots__ = ("agent", "name", "number")
+
+    def __init__(self, agent: Any, number: int, name: str = "") -> None:
+        self.agent = agent
+        self.number = number
+        self.name = name
+
+
+class NativeNode(Native):
+    """The work of a node, done by the library."""
+
+    __slots__ = ()
+
+    def __call__(
+        self, state: Any, config: Any = None, node: Any = None, graph: Any = None, **_more: Any
+    ) -> Any:
+        """Does the work over the state; returns its update. What the work changes in place is changed."""
+        return self.agent.run(self, state, config or {}, self.name if node is None else node, graph)
+
+
+class NativeCondition(Native):
+    """A condition, evaluated by the library."""
+
+    __slots__ = ()
+
+    def __call__(self, state: Any, **_more: Any) -> bool:
+        """Whether the edge is taken."""
+        chosen: bool = self.agent.choose(self, state)
+        return chosen
+
+
 # A conditional edge: its condition ready to be called, where its value leads (a map, or None), its two ends.
 Condition = tuple[Prepared, Any, Any, Any]
 
@@ -46,10 +81,12 @@ class Twin:
         "spare",
     )
 
-    def __init__(self) -> None:
-        out = ffi.new("tea_graph **")
-        call(lib.tea_graph_new, engine(), b"", out)
-        self.pointer: Any = ffi.gc(out[0], lib.tea_graph_free)
+    def __init__(self, pointer: Any = None) -> None:
+        if pointer is None:
+            out = ffi.new("tea_graph **")
+            call(lib.tea_graph_new, engine(), b"", out)
+            pointer = ffi.gc(out[0], lib.tea_graph_free)
+        self.pointer: Any = pointer
         # Numbers of names. The first two are the library's own.
         self.ids: dict[Any, int] = {"__start__": 0, "__end__": 1}
         self.names: list[Any] = ["__start__", "__end__"]
@@ -105,13 +142,17 @@ class Twin:
             functions = self.functions
             for number, (name, attributes) in zip(numbers, structure.nodes.items(), strict=True):
                 run = attributes.get("run")
-                if run:
+                word = number if run else -1
+                if isinstance(run, NativeNode) and run.agent.pointer is self.pointer:
+                    # Of an agent's own programs, number n goes by -2 - n.
+                    word = -2 - run.number
+                elif run:
                     prepared = functions[number]
                     # A plan that was made is kept.
                     if prepared is None or prepared[1] is not run:
                         functions[number] = prepare(run)
                 edges = structure.successors.get(name) or {}
-                words.extend((number, number if run else -1, len(edges)))
+                words.extend((number, word, len(edges)))
                 for target, edge in edges.items():
                     words.extend((self._id_of(target), self._rule(edge, name, target), self._join(edge)))
             address, count = words.buffer_info()
@@ -124,6 +165,8 @@ class Twin:
         condition, mapping = edge.get("cond", ALWAYS), edge.get("cond_map")
         if condition is ALWAYS and (not mapping or (len(mapping) == 1 and mapping.get(True) == target)):
             return -1
+        if isinstance(condition, NativeCondition) and condition.agent.pointer is self.pointer:
+            return -2 - condition.number
         number = self._numbers.setdefault((source, target), len(self.conditions))
         entry = (prepare(condition), mapping, source, target)
         if number == len(self.conditions):

@@ -53,29 +53,6 @@ _HOST_ERROR = int(lib.TEA_ERR_HOST)
 
 
 @ffi.def_extern(error=_HOST_ERROR, onerror=_park)  # type: ignore[untyped-decorator,unused-ignore]
-def tea_py_query(_data: Any, key: int, what: int, _argument: Any, out: Any) -> int:
-    if what == lib.TEA_QUERY_KEYS_REPR:
-        answer = repr(list(flows[key].state.keys()))
-    elif what in (lib.TEA_QUERY_REPR, lib.TEA_QUERY_STR):
-        answer = str(flows[key].state)
-    else:
-        return _HOST_ERROR
-    data = answer.encode("utf-8", "backslashreplace")
-    buffer = ffi.from_buffer("uint8_t[]", data)
-    _lent[get_ident()] = buffer
-    out.tag, out.ptr, out.len = lib.TEA_VALUE_TEXT, buffer, len(data)
-    return 0
-
-
-@ffi.def_extern(error=_HOST_ERROR, onerror=_park)  # type: ignore[untyped-decorator,unused-ignore]
-def tea_py_apply(_data: Any, key: int, delta: Any) -> int:
-    from . import codec
-
-    flows[key].state.update(codec.decode(text(delta), kept))
-    return 0
-
-
-@ffi.def_extern(error=_HOST_ERROR, onerror=_park)  # type: ignore[untyped-decorator,unused-ignore]
 def tea_py_stops(_data: Any, key: int, node: int, after: int, out: Any) -> int:
     flow = flows[key]
     graph = flow.graph
@@ -84,9 +61,11 @@ def tea_py_stops(_data: Any, key: int, node: int, after: int, out: Any) -> int:
 
 
 @ffi.def_extern(onerror=_park)  # type: ignore[untyped-decorator,unused-ignore]
-def tea_py_log(_data: Any, level: int, _target: Any, message: Any) -> None:
-    if _logger.isEnabledFor(level):
-        _logger.log(level, text(message))
+def tea_py_log(_data: Any, level: int, target: Any, message: Any) -> None:
+    name = text(target)
+    logger = _logger if name == _logger.name else logging.getLogger(name)
+    if logger.isEnabledFor(level):
+        logger.log(level, text(message))
 
 
 @ffi.def_extern(onerror=_park)  # type: ignore[untyped-decorator,unused-ignore]
@@ -96,11 +75,12 @@ def tea_py_release(_data: Any, keys: Any, n: int) -> None:
 
 
 def register(engine: Any) -> None:
-    """Gives the engine the table of this module."""
+    """Gives the engine the table of this module and of `values`."""
+    from . import values
+
     table = ffi.new("tea_host *")
     table.size = ffi.sizeof("tea_host")
-    table.query = lib.tea_py_query
-    table.apply = lib.tea_py_apply
+    values.fill(table)
     table.stops = lib.tea_py_stops
     table.log = lib.tea_py_log
     table.release = lib.tea_py_release

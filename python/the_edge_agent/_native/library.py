@@ -64,6 +64,10 @@ def error_of(status: int, error: Any) -> BaseException:
         exception = parked.pop(get_ident(), None)
         if exception is not None:
             return exception
+    if status == lib.TEA_ERR_AGENT or status == lib.TEA_ERR_TEMPLATE:
+        from .agent import exception_of
+
+        return exception_of(name, message)
     if status <= lib.TEA_ERR_BUILD:
         kinds: dict[str, type[Exception]] = {
             "ValueError": ValueError,

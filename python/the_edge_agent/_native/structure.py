@@ -9,7 +9,6 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
-
 _structures = count(1)
 
 

@@ -138,12 +138,12 @@ pub struct Cursor {
     pub(super) at_join: bool,
     pub(super) pending: Pending,
     process: Option<Process>,
+    runs: bool,
     /// The state of the request that the host is answering, if it is not the flow's own.
     lent: Option<State>,
     /// What the present node returned.
     update: Value,
     slots: Arc<Slots>,
-    runs: bool,
     /// The last run of calls that was asked for.
     calls: Option<Arc<Calls>>,
     pub(super) outcome: Option<BranchError>,
@@ -203,10 +203,10 @@ impl Cursor {
             at_join: false,
             pending: Pending::default(),
             process: None,
+            runs: false,
             lent: None,
             update: Value::Null,
             slots: Arc::default(),
-            runs: false,
             calls: None,
             outcome: None,
             steps: 0,

@@ -97,7 +97,7 @@ impl Renderer<'_> {
                     items.get(index).map_or(Ok(()), |item| this.dump_value(out, item, style, depth + 1))
                 })?;
             }
-            Val::V(Value::Map(_)) | Val::Dict(_) | Val::Dot(_) => {
+            Val::V(Value::Map(_)) | Val::Dict(_) => {
                 let mut entries = self.entries(value)?.unwrap_or_default();
                 if style.sorted {
                     let keys: Vec<Val> = entries.iter().map(|(key, _)| key.clone()).collect();
@@ -115,7 +115,7 @@ impl Renderer<'_> {
                     this.dump_value(out, value, style, depth + 1)
                 })?;
             }
-            Val::V(Value::Host(object)) => {
+            Val::V(Value::Host(object)) | Val::Dot(object) => {
                 let Some(host) = self.scope.host else { return type_error("the scope has no host") };
                 let inner = host.export(object.id()).or_else(crate::template::eval::hosted::host_failure)?;
                 if matches!(inner, Value::Host(_)) {
