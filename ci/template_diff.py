@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Proves that the engine's templates agree with Jinja2: generated and listed expressions, rendered by both.
 
-Usage: ci/template_diff.py [--adapter PATH] [--count N] [--seed N] [--expression TEXT] [-v]
+Usage: ci/template_diff.py [--adapter PATH] [--count N] [--seed N] [--every N] [--expression TEXT] [-v]
 
 The adapter is the example `template_eval` (built if it is missing). Jinja2 is set up as the specification of
 templates says. Each expression is rendered alone (its value) and inside a text. Compared are the value with its
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import math
 import random
@@ -446,8 +447,11 @@ def both_ways(expressions: Iterable[str]) -> list[str]:
 # ---------------------------------------------------------------------- comparison
 
 
-def expected_of_generated(text: str) -> str | None:
+def expected_of_generated(text: str, theirs: dict[str, Any], ours: dict[str, Any]) -> str | None:
     """As `expected_difference`, for texts with several operations; the listed ones hold each of these alone."""
+    absent = re.search(r"object has no element (.+)$", theirs.get("raised", {}).get("message", ""))
+    if absent and " if " in text and f"[{absent.group(1)}]" in text and "value" in ours:
+        return "a constant without that element in the branch not taken: Jinja2 computes it when it compiles"
     if re.search(r"\| (items|batch|slice|unique|map|select|reject)", text):
         return "lazy filters: what is never gone through cannot fail in Jinja2"
     if re.search(r"(\}|\d|\]|none|true|false)\)?\[-?\d*:-?\d*(:-?\d*)?\]", text):
@@ -512,7 +516,7 @@ def compare(texts: list[str], adapter: Adapter, verbose: bool, generated: bool =
             if (
                 agree
                 or expected_difference(text, theirs, ours)
-                or (generated and expected_of_generated(text))
+                or (generated and expected_of_generated(text, theirs, ours))
             ):
                 passed += 1
                 if verbose:
@@ -528,6 +532,12 @@ def main() -> int:
     parser.add_argument("--adapter", type=Path, default=ADAPTER)
     parser.add_argument("--count", type=int, default=5000, help="generated expressions")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        help="only each N-th of the listed expressions, the seed says where to begin",
+    )
     parser.add_argument("--expression", action="append", help="compare only these texts")
     parser.add_argument("-v", "--verbose", action="store_true")
     options = parser.parse_args()
@@ -542,7 +552,8 @@ def main() -> int:
         passed, failed = compare(options.expression, adapter, options.verbose)
     else:
         source = random.Random(options.seed)
-        passed, failed = compare([*TEXTS, *both_ways(listed())], adapter, options.verbose)
+        chosen = itertools.islice(listed(), options.seed % options.every, None, options.every)
+        passed, failed = compare([*TEXTS, *both_ways(chosen)], adapter, options.verbose)
         random_ones = both_ways(generated(source) for _ in range(options.count))
         more_passed, more_failed = compare(random_ones, adapter, options.verbose, generated=True)
         passed, failed = passed + more_passed, failed + more_failed
