@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from typing import Any
 
 __all__ = ["LATER", "build_parser"]
 
@@ -14,8 +11,8 @@ __all__ = ["LATER", "build_parser"]
 LATER = ("report-bug", "from")
 
 
-def build_parser(commands: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
-    """The parser; `commands`: what does the work of each command, kept as `work` among the parsed options."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; the name of the command is kept as `command`."""
     parser = argparse.ArgumentParser(
         prog="tea", description="Runs, checks and draws AI-agent workflows in YAML.", allow_abbrev=False
     )
@@ -24,9 +21,7 @@ def build_parser(commands: Mapping[str, Callable[[argparse.Namespace], int]]) ->
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
-        sub = subparsers.add_parser(name, help=text, description=text, allow_abbrev=False)
-        sub.set_defaults(work=commands[name])
-        return sub
+        return subparsers.add_parser(name, help=text, description=text, allow_abbrev=False)
 
     _run(add("run", "Run an agent"))
     _resume(add("resume", "Go on from a checkpoint"))
@@ -48,12 +43,10 @@ def build_parser(commands: Mapping[str, Callable[[argparse.Namespace], int]]) ->
     for name in LATER:
         later = subparsers.add_parser(name, help="Not available yet", add_help=False, prefix_chars="\0")
         later.add_argument("rest", nargs="*")
-        later.set_defaults(work=commands[name])
     schema = subparsers.add_parser("schema", help="Merge schemas", allow_abbrev=False)
     merge = schema.add_subparsers(dest="schema_command", metavar="COMMAND", required=True).add_parser(
         "merge", help="Merge schemas, later ones over earlier ones", allow_abbrev=False
     )
-    merge.set_defaults(work=commands["schema"])
     merge.add_argument("files", nargs="*", metavar="FILE", help="a schema in JSON or YAML")
     merge.add_argument(
         "-u", "--uses", action="append", default=[], metavar="REF", help="a stored schema, after the files"
