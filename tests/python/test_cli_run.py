@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from the_edge_agent import __version__, cli
 
 TEA = [sys.executable, "-m", "the_edge_agent.cli"]
@@ -97,6 +98,11 @@ def test_stream_is_lines_of_json_only(folder: Path) -> None:
     assert (first["type"], first["node"]) == ("node_complete", "a")
     assert (last["type"], last["state"]) == ("complete", {"é": 1, "n": 1, "m": 2})
     assert "\\u00e9" in ran.out
+    (folder / "lua.yaml").write_text(
+        "nodes:\n  - {name: a, language: lua, run: 'print(\"from lua\") return {}'}\n"
+    )
+    ran = tea(folder, "run", "lua.yaml", "--stream")
+    assert ran.code == 0 and len(ran.events) == 3 and "from lua" in ran.err
 
 
 def test_input_comes_from_everywhere(folder: Path) -> None:
@@ -243,8 +249,14 @@ def test_an_interrupt_is_resumed(folder: Path, stream: bool) -> None:
         assert ran.events[-1]["state"] == {"n": 10, "m": 20}
     else:
         assert ran.out.startswith(f"Resuming from checkpoint: {name}\nInterrupted node: b\n✓ b\n")
-    ran = tea(folder, "resume", name, "-w", "a.yaml", "--interrupt-after", "b", "-c", "chk", *more)
-    assert ran.code == 130
+
+
+def test_resume_stops_at_interrupts(folder: Path) -> None:
+    """CL-34, Q-10: the command line's interrupts count for `resume`, too."""
+    assert tea(folder, "run", "a.yaml", "--interrupt-after", "a", "-c", "chk", "-q").code == 130
+    (path,) = (folder / "chk").iterdir()
+    ran = tea(folder, "resume", str(path), "-w", "a.yaml", "--interrupt-before", "b", "-c", "chk", "-s")
+    assert (ran.code, [event["type"] for event in ran.events]) == (130, ["resume", "interrupt"])
 
 
 def test_auto_continue_never_restarts(folder: Path) -> None:
