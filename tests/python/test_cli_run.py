@@ -382,10 +382,14 @@ def test_what_is_not_there_yet_says_so(folder: Path) -> None:
     assert ran.err == "Error: --interactive and --stream are mutually exclusive\n"
 
 
-def test_ctrl_c_ends_with_130(folder: Path) -> None:
-    """CL-9"""
+@pytest.mark.parametrize("language", ["python", "lua"])
+def test_ctrl_c_ends_with_130(folder: Path, language: str) -> None:
+    """CL-9: also while the library works, long before the time limit of the code."""
+    code = (
+        "import time\n      time.sleep(50)\n      return {}" if language == "python" else "while true do end"
+    )
     (folder / "s.yaml").write_text(
-        "nodes:\n  - name: a\n    run: |\n      import time\n      time.sleep(50)\n      return {}\n"
+        f"nodes:\n  - name: a\n    language: {language}\n    run: |\n      {code}\n"
     )
     with subprocess.Popen(
         [*TEA, "run", "s.yaml", "--stream"],
@@ -398,7 +402,7 @@ def test_ctrl_c_ends_with_130(folder: Path) -> None:
         # The node begins right after the event; a signal before would be the same to the user.
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert err == "\n\nExecution interrupted by user (Ctrl+C)\n"
 

@@ -50,6 +50,9 @@ __all__ = [
 IMPLEMENTATION = "python"
 
 INTERRUPTED = 130
+STOPPED = "\n\nExecution interrupted by user (Ctrl+C)"
+# Seconds.
+GRACE = 2.0
 # As a shell sees a process whose reader has gone.
 BROKEN_PIPE = 141
 
@@ -88,12 +91,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error_line("Aborted.")
         return 1
     except KeyboardInterrupt:
-        error_line("\n\nExecution interrupted by user (Ctrl+C)")
+        error_line(STOPPED)
         return INTERRUPTED
     except BrokenPipeError:
         # What is still in the buffer has nowhere to go, at the end of the process, too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+
+
+def _watch_interrupts() -> None:
+    """Ctrl+C ends the process also while the library works, where Python would wait for its return."""
+    import signal
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while signal.SIGINT not in os.read(reader, 64):
+            pass
+        # The usual way is better: it lets code in Python clean up.
+        threading.Event().wait(GRACE)
+        os.write(2, f"{STOPPED}\n".encode())
+        os._exit(INTERRUPTED)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _dispatch(given: list[str]) -> int:
@@ -115,6 +140,7 @@ def _dispatch(given: list[str]) -> int:
         return 2
     from .commands import COMMANDS
 
+    _watch_interrupts()
     code = COMMANDS[options.command](options)
     sys.stdout.flush()
     return code

@@ -13,6 +13,7 @@ from .source import (
     deep_merge,
     is_interactive_terminal,
     load_agent,
+    load_checkpoint,
     load_cli_actions,
     parse_secrets,
 )
@@ -48,19 +49,19 @@ class Session:
         """Adds the interrupts of the command line to the agent's; a name that is no node never stops a run. There is
         always a place for checkpoints, so that no run has to begin again (`cli/Q-7`)."""
         options, graph = self.options, self.graph
-        given = False
+        self.added: set[str] = set()
         for names, known in (
             (options.interrupt_before, graph.interrupt_before),
             (options.interrupt_after, graph.interrupt_after),
         ):
             for name in filter(None, (part.strip() for part in (names or "").split(","))):
-                given = True
                 if name not in known:
                     known.append(name)
+                    self.added.add(name)
         if options.checkpoint_dir:
             graph.checkpoint_dir = options.checkpoint_dir
             self.engine._checkpoint_dir = options.checkpoint_dir
-        elif given and graph.checkpoint_dir is None and graph.checkpointer is None:
+        elif self.added and graph.checkpoint_dir is None and graph.checkpointer is None:
             import tempfile
 
             graph.checkpoint_dir = tempfile.mkdtemp(prefix="tea_checkpoint_")
@@ -96,6 +97,7 @@ class Session:
                 return None
             kind = event.get("type")
             if kind in INTERRUPTS:
+                self._note_kind(event)
                 self._report_interrupt(event)
                 return event
             if kind == "state":
@@ -106,6 +108,17 @@ class Session:
                 self._report_response(event)
             elif kind == "final":
                 self.finish("Completed", event.get("state"))
+
+    def _note_kind(self, event: dict[str, Any]) -> None:
+        """Writes into the checkpoint whether the run stopped before or after its node: `resume` cannot tell it from
+        the agent where the interrupt is one of the command line, and would run the node twice or never."""
+        path, kind = event.get("checkpoint_path"), event.get("type")
+        known = event.get("node") not in self.added or self.graph.checkpointer is not None
+        if known or path is None or kind not in ("interrupt_before", "interrupt_after"):
+            return
+        record = load_checkpoint(path)
+        record["interrupt"] = kind.removeprefix("interrupt_")
+        self.graph._write_checkpoint(path, record)
 
     def _report_node(self, event: dict[str, Any]) -> None:
         if self.stream:
