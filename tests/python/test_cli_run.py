@@ -252,9 +252,12 @@ def test_an_interrupt_is_resumed(folder: Path, stream: bool) -> None:
 
 
 def test_resume_stops_at_interrupts(folder: Path) -> None:
-    """CL-34, Q-10: the command line's interrupts count for `resume`, too."""
+    """CL-34, Q-10: the command line's interrupts count for `resume`, too; a node that has run does not run again."""
     assert tea(folder, "run", "a.yaml", "--interrupt-after", "a", "-c", "chk", "-q").code == 130
     (path,) = (folder / "chk").iterdir()
+    ran = tea(folder, "resume", str(path), "-w", "a.yaml", "-s")
+    assert [event["type"] for event in ran.events] == ["resume", "node_complete", "complete"]
+    assert ran.events[-1]["state"] == {"n": 1, "m": 2}
     ran = tea(folder, "resume", str(path), "-w", "a.yaml", "--interrupt-before", "b", "-c", "chk", "-s")
     assert (ran.code, [event["type"] for event in ran.events]) == (130, ["resume", "interrupt"])
 

@@ -111,6 +111,7 @@ def resume(options: argparse.Namespace) -> int:
         raise Failure(f"Error loading checkpoint: {error}") from error
     update = parse_input(options.input)
     session = Session(workflow, options, None)
+    session.begin_at(checkpoint)
     if session.stream:
         session.emit("resume", workflow=workflow, checkpoint=path)
     elif session.loud:

@@ -50,6 +50,7 @@ class Session:
         always a place for checkpoints, so that no run has to begin again (`cli/Q-7`)."""
         options, graph = self.options, self.graph
         self.added: set[str] = set()
+        self.borrowed: tuple[list[Any], Any] | None = None
         for names, known in (
             (options.interrupt_before, graph.interrupt_before),
             (options.interrupt_after, graph.interrupt_after),
@@ -65,6 +66,16 @@ class Session:
             import tempfile
 
             graph.checkpoint_dir = tempfile.mkdtemp(prefix="tea_checkpoint_")
+
+    def begin_at(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the interrupt that a checkpoint tells of for one of the graph's until the first event, for the library
+        reads from its lists whether the node has run already."""
+        kind, node = checkpoint.get("interrupt"), checkpoint.get("node")
+        if kind in ("before", "after"):
+            known = getattr(self.graph, f"interrupt_{kind}")
+            if node not in known:
+                known.append(node)
+                self.borrowed = (known, node)
 
     def emit(self, event_type: str, **fields: Any) -> None:
         write_event(self.out, event_type, fields)
@@ -95,6 +106,10 @@ class Session:
                 raise _raised(error) from error
             if event is None:
                 return None
+            if self.borrowed is not None:
+                known, node = self.borrowed
+                known.remove(node)
+                self.borrowed = None
             kind = event.get("type")
             if kind in INTERRUPTS:
                 self._note_kind(event)
