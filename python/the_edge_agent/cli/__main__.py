@@ -1,0 +1,7 @@
+"""`python -m the_edge_agent.cli`."""
+
+import sys
+
+from . import main
+
+sys.exit(main())
