@@ -1,7 +1,7 @@
 //! The machine from entering a node to the result of its function.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use super::branch::{Mailbox, Pending};
 use super::event::Event;
@@ -10,15 +10,10 @@ use super::record::Observer;
 use super::{
     Answer, BranchError, Calls, Failure, Item, Live, Method, RaiseError, Response, RunError, StepError,
 };
-use crate::checkpoint::{Checkpoint, CheckpointError, Store, write_file};
-use crate::graph::{Action, END, Edge, Graph, NodeId, Rule, START, Topology};
-use crate::host::{Host, LogLevel, Query, When};
+use crate::graph::{Action, END, Graph, NodeId, START, Topology};
+use crate::host::{Host, LogLevel, When};
 use crate::state::State;
 use crate::value::{Map, Value};
-
-/// How many nodes are called at once at most: what changes meanwhile is seen after each of them, but the list is
-/// made anew for each run.
-const MAX_RUN: usize = 1000;
 
 /// How many moves a step makes without an item before it pauses.
 const MAX_TURNS: u32 = 100_000;
@@ -123,7 +118,7 @@ pub(super) enum Phase {
 pub struct Cursor {
     pub(super) graph: Arc<Graph>,
     pub(super) topology: Arc<Topology>,
-    generation: u64,
+    pub(super) generation: u64,
     pub(super) host: Option<Arc<dyn Host>>,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) state: State,
@@ -138,16 +133,16 @@ pub struct Cursor {
     pub(super) at_join: bool,
     pub(super) pending: Pending,
     process: Option<Process>,
-    runs: bool,
+    pub(super) runs: bool,
     /// The state of the request that the host is answering, if it is not the flow's own.
     lent: Option<State>,
     /// What the present node returned.
     update: Value,
     slots: Arc<Slots>,
     /// The last run of calls that was asked for.
-    calls: Option<Arc<Calls>>,
+    pub(super) calls: Option<Arc<Calls>>,
     pub(super) outcome: Option<BranchError>,
-    steps: u64,
+    pub(super) steps: u64,
     entered: bool,
     /// Branches hand on their plain states, also in `invoke` (resumed runs).
     pub(super) plain_results: bool,
@@ -508,98 +503,6 @@ impl Cursor {
         }
     }
 
-    /// Lets the cursor ask for several calls at once ([`Item::Calls`]).
-    pub fn allow_runs(&mut self) {
-        self.runs = true;
-    }
-
-    /// The nodes from the present one on that can be called without a step in between, and the condition behind the
-    /// last one; `None` if that is one node only.
-    fn run_of_calls(&mut self) -> Option<Arc<Calls>> {
-        let live = self.live;
-        // The number of the first node has 24 bits in the C ABI.
-        if !self.runs || live.stops || live.info || self.at_join || self.node >> 24 != 0 {
-            return None;
-        }
-        if !matches!(self.role, Role::Main { .. }) {
-            return None;
-        }
-        let room = match self.graph.step_limit() {
-            // The present node is counted already.
-            Some(limit) => {
-                usize::try_from(limit.saturating_sub(self.steps)).unwrap_or(MAX_RUN).saturating_add(1)
-            }
-            None => MAX_RUN,
-        };
-        // A loop asks for the same nodes again and again.
-        if let Some(known) = &self.calls
-            && known.nodes.first() == Some(&self.node)
-            && known.generation == self.generation
-            && known.nodes.len() <= room
-            && known.repeat == self.graph.step_limit().is_none()
-        {
-            return Some(Arc::clone(known));
-        }
-        let mut nodes = vec![self.node];
-        let mut node = self.topology.get(self.node)?;
-        while nodes.len() < room.min(MAX_RUN) {
-            let [Edge { target, rule: Rule::Always, parallel: None }] = node.edges.as_slice() else { break };
-            let Some(next) = self.topology.get(*target) else { break };
-            if *target == END || !matches!(next.action, Action::Call { .. }) {
-                break;
-            }
-            nodes.push(*target);
-            node = next;
-        }
-        let condition = match node.edges.as_slice() {
-            [Edge { rule: Rule::Host { reference }, parallel: None, .. }, rest @ ..]
-                if rest.iter().all(|edge| edge.parallel.is_none()) =>
-            {
-                Some(*reference)
-            }
-            _ => None,
-        };
-        if nodes.len() == 1 && condition.is_none() {
-            return None;
-        }
-        let repeat = self.graph.step_limit().is_none();
-        let calls = Arc::new(Calls { nodes, condition, repeat, generation: self.generation });
-        self.calls = Some(Arc::clone(&calls));
-        Some(calls)
-    }
-
-    fn take_ran(&mut self, answer: Answer) -> Result<Option<Item>, StepError> {
-        let calls = self.calls.clone().unwrap_or_default();
-        let nodes = &calls.nodes;
-        let (count, failed) = match answer {
-            Answer::Ran(count) => (count, None),
-            Answer::RanTo { target, times } => {
-                self.node = nodes.last().copied().unwrap_or(self.node);
-                self.steps += (nodes.len() as u64 * times).saturating_sub(1);
-                return self.take_target(0, Answer::Target(target));
-            }
-            Answer::FailedAfter(count, failure) => (count, Some(Answer::Failed(failure))),
-            Answer::RespondAfter(count, response) => (count, Some(Answer::Respond(response))),
-            other => return Err(wrong(&other, "how many functions were called")),
-        };
-        let last = if failed.is_some() { count } else { count.wrapping_sub(1) };
-        let Some(node) = nodes.get(last) else {
-            return Err(StepError::WrongAnswer {
-                answer: "RAN",
-                expected: "a number of calls that were asked for",
-            });
-        };
-        self.node = *node;
-        self.steps += last as u64;
-        match failed {
-            Some(answer) => self.take_result(answer),
-            None => {
-                self.phase = Phase::Ran;
-                Ok(None)
-            }
-        }
-    }
-
     /// What a program or a condition of the engine works with.
     pub(super) fn scene(&self) -> Scene {
         Scene {
@@ -635,7 +538,7 @@ impl Cursor {
         })
     }
 
-    fn take_result(&mut self, answer: Answer) -> Result<Option<Item>, StepError> {
+    pub(super) fn take_result(&mut self, answer: Answer) -> Result<Option<Item>, StepError> {
         match answer {
             Answer::Done => {}
             Answer::Result(value) => {
@@ -668,60 +571,6 @@ impl Cursor {
         }
         self.phase = Phase::Leave;
         Ok(None)
-    }
-
-    pub(super) fn store(&mut self, when: When) -> Result<Option<Item>, StepError> {
-        if self.host.is_some() {
-            self.phase = Phase::AwaitStore { when };
-            return Ok(Some(Item::Store { node: self.node, when }));
-        }
-        let checkpoint = self.store_here(when)?;
-        Ok(Some(self.interrupted(when, checkpoint)))
-    }
-
-    /// Stores a core-resident state in the graph's own store.
-    fn store_here(&self, when: When) -> Result<Option<String>, StepError> {
-        let settings = self.graph.settings();
-        let checkpoint = self.checkpoint(Some(when))?;
-        Ok(match &settings.store {
-            Store::None => None,
-            Store::Host => return Err(StepError::Checkpoint(no_host_store())),
-            Store::Memory(store) => {
-                let id = store.save(checkpoint);
-                self.record(LogLevel::Info, format_args!("Checkpoint saved to memory: '{id}'"));
-                Some(id)
-            }
-            Store::Directory(directory) => {
-                let json = checkpoint.to_json(|value| value.type_name().to_owned())?;
-                let path = write_file(directory, &checkpoint.node, &json)?.display().to_string();
-                let node = &checkpoint.node;
-                self.record(LogLevel::Info, format_args!("Checkpoint saved to '{path}' at node '{node}'"));
-                Some(path)
-            }
-        })
-    }
-
-    /// The run as it stands, as a checkpoint. A host-resident state is exported.
-    pub fn checkpoint(&self, interrupt: Option<When>) -> Result<Checkpoint, StepError> {
-        let state = match &self.state {
-            State::Core(state) => Map::clone(&state.map()),
-            State::Host { object, host } => match host.export(object.id())? {
-                Value::Map(map) => Map::clone(&map),
-                _ => Map::new(),
-            },
-        };
-        Ok(Checkpoint {
-            node: self.name(self.node).to_owned(),
-            interrupt,
-            state,
-            config: Map::clone(&self.config),
-            timestamp: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
-        })
-    }
-
-    fn interrupted(&mut self, when: When, checkpoint: Option<String>) -> Item {
-        self.phase = Phase::End;
-        Item::Event(Event::Interrupt { node: self.node, when, checkpoint })
     }
 
     fn respond(&mut self, response: Response) -> Item {
@@ -795,23 +644,6 @@ impl Cursor {
             Role::Branch { initial, .. } => initial.clone(),
             _ => self.state.value(),
         }
-    }
-
-    /// Names the type of an object that cannot be stored.
-    pub fn type_name(&self, value: &Value) -> String {
-        match (value, &self.state) {
-            (Value::Host(object), State::Host { host, .. }) => host
-                .query(object.id(), Query::TypeName, None)
-                .map_or_else(|error| error.message, |name| crate::value::text(&name)),
-            (value, _) => value.type_name().to_owned(),
-        }
-    }
-}
-
-fn no_host_store() -> CheckpointError {
-    CheckpointError::Unwritable {
-        path: String::new(),
-        reason: "the graph's checkpoints go to the host, but the run has none".to_owned(),
     }
 }
 

@@ -19,6 +19,8 @@
 //! ```
 //!
 //! - `cursor`: the machine up to a node's result;
+//! - `calls`: several calls in one step;
+//! - `stop`: interrupts and their checkpoints;
 //! - `route`: leaving a node;
 //! - `branch`: launching branches and joining them;
 //! - `program`: nodes whose work the engine does itself;
@@ -27,12 +29,14 @@
 //! - `record`: the log records.
 
 mod branch;
+mod calls;
 mod cursor;
 mod driver;
 mod event;
 mod program;
 mod record;
 mod route;
+mod stop;
 #[cfg(test)]
 mod tests;
 
