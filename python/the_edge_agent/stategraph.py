@@ -26,7 +26,7 @@ from .checkpoint import CheckpointMixin
 from .visualization import VisualizationMixin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from .parallel import CallbackManager, CircuitBreakerRegistry, ParallelConfig
 
@@ -340,17 +340,17 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
         With `checkpoint` the run goes on from there, `input_state` (or None) is put over the stored state. Nothing
         happens before the first event is asked for.
         """
-        return (yield from self._start(False, input_state, config, checkpoint))
+        yield from self._start(False, input_state, config, checkpoint)
 
     def stream(
         self, input_state: Any = None, config: dict[str, Any] | None = None, checkpoint: Any = None
     ) -> Generator[Event, None, None]:
         """As `invoke`, with an event for each executed node and each step of a branch."""
-        return (yield from self._start(True, input_state, config, checkpoint))
+        yield from self._start(True, input_state, config, checkpoint)
 
     def _start(
         self, stream: bool, input_state: Any, config: dict[str, Any] | None, checkpoint: Any
-    ) -> Generator[Event, None, None]:
+    ) -> Iterator[Event]:
         if input_state is None and checkpoint is None:
             # CQ-4: the loader's `checkpoint` option.
             checkpoint = getattr(self, "_resume_checkpoint_path", None)
@@ -361,15 +361,14 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
                     f"Use {method}(None, checkpoint='...') to resume from an interrupt."
                 )
         if checkpoint is not None:
-            return (yield from self._resume(stream, checkpoint, config, input_state))
+            return self._resume(stream, checkpoint, config, input_state)
         state = input_state.copy()
         config = {} if config is None else config.copy()
         if hasattr(self, "_input_schema") or hasattr(self, "_session_backend"):
             refusal, state = _hooks.before(self, stream, state)
             if refusal is not None:
-                yield refusal
-                return None
-        return (yield from drive(self, stream, state, config))
+                return iter((refusal,))
+        return drive(self, stream, state, config)
 
     def _run(
         self, stream: bool, state: Any, config: Any, node: Any = None, interrupt: str | None = None
@@ -457,7 +456,7 @@ class StateGraph(CheckpointMixin, VisualizationMixin):
 
     def _answer_request(self, cursor: Any, details: Any, state: Any, config: Any, node: Any) -> int:
         """Does what a program of an agent asks for; the answer."""
-        answer: int = self.__dict__["_agent"].answer(self, cursor, details, state, config, node)
+        answer: int = self._agent.answer(self, cursor, details, state, config, node)  # type: ignore[attr-defined]
         return answer
 
     def _answer_failure(self, cursor: Any, error: Exception) -> int:

@@ -362,6 +362,7 @@ def drive(
                 # Nobody else has got hold of the state: it need not be copied for the event.
                 free = type(state) is dict and getrefcount(state) <= held
                 yield graph._final_event(stream, state, start is not FRESH, free)
+                return
             elif kind == STORE:
                 when = "after" if details.flag else "before"
                 path = graph._auto_save_checkpoint(state, names[details.node], config, when)
