@@ -241,8 +241,12 @@ def drive(
     try:
         cursor = _open(graph, twin, stream, flow, start, out, error)
         step, waiting, levels = lib.tea_cursor_step, parked, getattr(graph.logger, "_cache", {})
-        refusal = None if start.scope is not None else graph._executor_refusal(config)
-        answer = ANSWER_START if refusal is None else ANSWER_START | 1 << 16
+        refusal, answer = None, ANSWER_START
+        plain = graph._parallel_config is None and graph.max_workers is None and "max_workers" not in config
+        if not plain and start.scope is None:
+            refusal = graph._executor_refusal(config)
+            if refusal is not None:
+                answer |= 1 << 16
         while True:
             # What may have changed since: structure, interrupts, log level. All of it counts at every step.
             if graph._structure.version != seen:
